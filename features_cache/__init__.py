@@ -1,0 +1,1 @@
+"""Keys, shards, generations, stores: the only code that knows HDF5."""

@@ -1,0 +1,61 @@
+"""Files that are either whole or not there.
+
+Everything a store publishes is written beside its final name with the suffix ``.partial``, synced,
+and renamed; the folder is synced after that, so that the rename itself survives a power cut.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PARTIAL = ".partial"
+
+
+def partial_path(final: Path) -> Path:
+    """Return an unused name beside `final`, recognised as unfinished by its suffix."""
+    return final.with_name(f".{final.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
+
+
+def sync_file(path: Path) -> None:
+    """Force a file's (or a folder's) bytes to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish(partial: Path, final: Path, *, exclusive: bool = False) -> None:
+    """Give a finished partial file its final name, durably.
+
+    Parameters
+    ----------
+    partial : the written and closed file, in the folder of `final`
+    final : the name to publish under
+    exclusive : refuse to replace a file of that name (two writers cannot both win)
+
+    Raises
+    ------
+    FileExistsError
+        `exclusive` was asked for and `final` is there already.
+    """
+    sync_file(partial)
+    if exclusive:
+        os.link(partial, final)
+        partial.unlink()
+    else:
+        partial.replace(final)
+    sync_file(final.parent)
+
+
+@contextmanager
+def atomic_write(final: Path, *, exclusive: bool = False) -> Iterator[Path]:
+    """Yield a partial path to write to; publish it when the block ends without an error."""
+    partial = partial_path(final)
+    try:
+        yield partial
+        publish(partial, final, exclusive=exclusive)
+    finally:
+        partial.unlink(missing_ok=True)

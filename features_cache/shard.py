@@ -1,0 +1,350 @@
+"""Shards: immutable HDF5 files of many utterances' segment features (format 1).
+
+``docs/store-format.md`` is the specification. One process writes one shard, to a partial name;
+`ShardWriter.close` verifies it, syncs it and renames it, and from then on it never changes.
+"""
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from features_cache.atomic import partial_path, publish
+from features_cache.keys import file_sha256
+
+FORMAT = 1
+CHUNK_BYTES = 256 * 1024
+"""Aim for the size of one chunk of ``/features``: a whole number of rows."""
+
+
+class ShardError(OSError):
+    """A shard is missing, torn or not of this format."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardHeader:
+    """What every shard of one extraction says of itself.
+
+    Attributes
+    ----------
+    recipe_id : identity of the recipe, as the store has it
+    recipe_json : the resolved recipe's canonical JSON
+    versions_json : package versions that made the features, as JSON
+    engine : what ran the network, such as ``keras-tensorflow``
+    dtype : ``float16`` or ``float32``, the type of ``/features``
+    feature_dim : number of columns of ``/features``
+    """
+
+    recipe_id: str
+    recipe_json: str
+    versions_json: str
+    engine: str
+    dtype: str
+    feature_dim: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardEntry:
+    """One utterance in a published shard: rows ``row_start:row_end``."""
+
+    key: str
+    utterance_id: str
+    view: str
+    row_start: int
+    row_end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedShard:
+    """A shard that is on disk under its final name."""
+
+    name: str
+    sha256: str
+    entries: tuple[ShardEntry, ...] = field(default=())
+
+
+class UtteranceDigest:
+    """Checksum of one utterance as a reader gets it, fed row block by row block.
+
+    SHA-256 over, in this order: the feature rows, the segments' starts, the segments' ends (each
+    as little-endian bytes in C order), the key in ASCII and the view in UTF-8.
+    """
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def update(self, array: NDArray[np.floating]) -> None:
+        """Add feature rows."""
+        self._digest.update(
+            np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
+        )
+
+    def finish(
+        self, start: NDArray[np.float64], end: NDArray[np.float64], key: str, view: str
+    ) -> bytes:
+        """Add times and names; return the 32 bytes."""
+        self.update(start)
+        self.update(end)
+        self._digest.update(key.encode("ascii"))
+        self._digest.update(view.encode("utf-8"))
+        return self._digest.digest()
+
+
+class ShardWriter:
+    """Writes one shard; use as a context manager, and call `close` to publish.
+
+    Rows come in any number of pieces (`append`), then `end_utterance` seals what came since the
+    last seal, or `rollback` forgets it: a file that breaks half way leaves nothing behind.
+    Leaving the block without `close` leaves no file.
+    """
+
+    def __init__(self, folder: Path, header: ShardHeader) -> None:
+        stamp = datetime.now(UTC)
+        self.name = f"{stamp:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}.h5"
+        self._final = folder / self.name
+        self._partial = partial_path(self._final)
+        self._entries: list[ShardEntry] = []
+        self._digests: list[bytes] = []
+        self._sealed = 0
+        row_bytes = header.feature_dim * np.dtype(header.dtype).itemsize
+        rows = max(1, CHUNK_BYTES // row_bytes)
+        self._file = h5py.File(self._partial, "w", libver="v110")
+        self._features = self._file.create_dataset(
+            "features",
+            shape=(0, header.feature_dim),
+            maxshape=(None, header.feature_dim),
+            chunks=(rows, header.feature_dim),
+            dtype=np.dtype(header.dtype).newbyteorder("<"),
+        )
+        self._start: list[NDArray[np.float64]] = []
+        self._end: list[NDArray[np.float64]] = []
+        self._open_start: list[NDArray[np.float64]] = []
+        self._open_end: list[NDArray[np.float64]] = []
+        self._digest = UtteranceDigest()
+        attributes = self._file.attrs
+        attributes["format"] = FORMAT
+        attributes["recipe_id"] = header.recipe_id
+        attributes["recipe_json"] = header.recipe_json
+        attributes["versions_json"] = header.versions_json
+        attributes["engine"] = header.engine
+        attributes["created"] = stamp.isoformat(timespec="seconds")
+
+    @property
+    def n_utterances(self) -> int:
+        """Utterances sealed so far."""
+        return len(self._entries)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of features sealed so far."""
+        return int(self._sealed * self._features.shape[1] * self._features.dtype.itemsize)
+
+    def append(
+        self,
+        features: NDArray[np.floating],
+        start: NDArray[np.float64],
+        end: NDArray[np.float64],
+    ) -> None:
+        """Add rows to the utterance under way.
+
+        Parameters
+        ----------
+        features : the header's dtype, shape (n, feature_dim)
+        start, end : float64, shape (n,), seconds in the utterance
+        """
+        first = self._features.shape[0]
+        self._features.resize(first + len(features), axis=0)
+        self._features[first:] = features
+        self._digest.update(features)
+        self._open_start.append(start)
+        self._open_end.append(end)
+
+    def end_utterance(self, *, key: str, utterance_id: str, view: str) -> None:
+        """Seal the rows since the last seal as one utterance."""
+        row_end = self._features.shape[0]
+        start, end = _joined(self._open_start), _joined(self._open_end)
+        self._digests.append(self._digest.finish(start, end, key, view))
+        self._entries.append(
+            ShardEntry(
+                key=key,
+                utterance_id=utterance_id,
+                view=view,
+                row_start=self._sealed,
+                row_end=row_end,
+            )
+        )
+        self._start.append(start)
+        self._end.append(end)
+        self._sealed = row_end
+        self._open()
+
+    def rollback(self) -> None:
+        """Forget the rows since the last seal."""
+        self._features.resize(self._sealed, axis=0)
+        self._open()
+
+    def _open(self) -> None:
+        self._open_start, self._open_end = [], []
+        self._digest = UtteranceDigest()
+
+    def close(self) -> PublishedShard:
+        """Write the index, verify the file as a reader would, and publish it.
+
+        Raises
+        ------
+        ShardError
+            The file does not read back as it was written; nothing is published.
+        """
+        self.rollback()
+        file, entries = self._file, self._entries
+        text = h5py.string_dtype("utf-8")
+        offsets = [0, *(entry.row_end for entry in entries)]
+        file.create_dataset("segment_start", data=_joined(self._start))
+        file.create_dataset("segment_end", data=_joined(self._end))
+        file.create_dataset("offsets", data=np.asarray(offsets, np.int64))
+        file.create_dataset("key", data=np.asarray([e.key for e in entries], dtype="S64"))
+        file.create_dataset("utterance_id", data=[e.utterance_id for e in entries], dtype=text)
+        file.create_dataset("view", data=[e.view for e in entries], dtype=text)
+        digests = np.frombuffer(b"".join(self._digests), np.uint8).reshape(-1, 32)
+        file.create_dataset("utterance_sha256", data=digests)
+        file.close()
+        damaged = [entry.utterance_id for entry in damaged_utterances(self._partial)]
+        if damaged:
+            message = (
+                f"{self._partial} reads back differently from what was written ({damaged[0]!r} and "
+                f"{len(damaged) - 1} more); expected the same bytes; check the disk and run again"
+            )
+            raise ShardError(message)
+        sha256 = file_sha256(self._partial)
+        publish(self._partial, self._final, exclusive=True)
+        return PublishedShard(name=self.name, sha256=sha256, entries=tuple(entries))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        self._partial.unlink(missing_ok=True)
+
+
+def open_shard(path: Path) -> h5py.File:
+    """Open a published shard for reading.
+
+    Raises
+    ------
+    ShardError
+        The file is missing, is not HDF5, or is of another format.
+    """
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        message = (
+            f"{path} cannot be opened as a shard ({_short(error)}); expected an HDF5 file of "
+            f"format {FORMAT}; run 'emostack store verify'"
+        )
+        raise ShardError(message) from error
+    seen = file.attrs.get("format")
+    if seen != FORMAT:
+        file.close()
+        message = (
+            f"{path} has format {seen}; expected {FORMAT}; read it with the version of emostack "
+            "that wrote it"
+        )
+        raise ShardError(message)
+    return file
+
+
+def read_entries(path: Path) -> tuple[ShardEntry, ...]:
+    """Read a published shard's own index.
+
+    Raises
+    ------
+    ShardError
+        The shard cannot be opened or its index is torn.
+    """
+    with open_shard(path) as file:
+        try:
+            offsets = file["offsets"][:].tolist()
+            keys = [key.decode("ascii") for key in file["key"][:]]
+            ids = file["utterance_id"].asstr()[:]
+            views = file["view"].asstr()[:]
+        except (KeyError, OSError, UnicodeDecodeError) as error:
+            message = f"{path} has a torn index ({_short(error)}); run 'emostack store verify'"
+            raise ShardError(message) from error
+    return tuple(
+        ShardEntry(key=key, utterance_id=name, view=view, row_start=first, row_end=last)
+        for key, name, view, first, last in zip(
+            keys, ids, views, offsets[:-1], offsets[1:], strict=True
+        )
+    )
+
+
+def damaged_utterances(path: Path) -> list[ShardEntry]:
+    """Read every row of a shard and return the utterances whose checksum is not their own.
+
+    Raises
+    ------
+    ShardError
+        The shard cannot be opened or its index is torn.
+    """
+    entries = read_entries(path)
+    with open_shard(path) as file:
+        digests = file["utterance_sha256"][:]
+        return [
+            entry
+            for entry, digest in zip(entries, digests, strict=True)
+            if not _is_whole(file, entry, digest.tobytes())
+        ]
+
+
+def _is_whole(file: h5py.File, entry: ShardEntry, expected: bytes) -> bool:
+    digest = UtteranceDigest()
+    features = file["features"]
+    step = 16 * features.chunks[0]  # a few MiB at a time, however long the recording
+    try:
+        for first in range(entry.row_start, entry.row_end, step):
+            digest.update(features[first : min(first + step, entry.row_end)])
+        start = file["segment_start"][entry.row_start : entry.row_end]
+        end = file["segment_end"][entry.row_start : entry.row_end]
+    except OSError:  # an unreadable chunk is damage to whoever lives in it
+        return False
+    return digest.finish(start, end, entry.key, entry.view) == expected
+
+
+def read_header(path: Path) -> ShardHeader:
+    """Read what a published shard says of itself."""
+    with open_shard(path) as file:
+        return ShardHeader(
+            recipe_id=str(file.attrs["recipe_id"]),
+            recipe_json=str(file.attrs["recipe_json"]),
+            versions_json=str(file.attrs["versions_json"]),
+            engine=str(file.attrs["engine"]),
+            dtype=file["features"].dtype.name,
+            feature_dim=int(file["features"].shape[1]),
+        )
+
+
+def versions_json(versions: dict[str, str]) -> str:
+    """Package versions as the text a shard keeps."""
+    return json.dumps(versions, sort_keys=True, separators=(",", ":"))
+
+
+def _joined(pieces: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    return np.concatenate(pieces).astype("<f8") if pieces else np.empty(0, "<f8")
+
+
+def _short(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

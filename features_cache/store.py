@@ -1,0 +1,268 @@
+"""Stores: the shards of one recipe and the generations that name them.
+
+Layout of a store's folder (``docs/store-format.md``)::
+
+    recipe.json              the recipe, as canonical JSON
+    shards/<time>-<id>.h5    immutable, one writer each
+    generations/<n>.parquet  immutable
+    store.h5                 the newest generation as one file for plain h5py
+    lock                     held by the one writer
+
+>>> from features_cache.store import Store  # doctest: +SKIP
+>>> Store(Path("runs/features/mobilenet-bands-v1-0123456789ab")).stack("03a01Fa")  # doctest: +SKIP
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from features_cache.atomic import PARTIAL, atomic_write
+from features_cache.generation import (
+    Generation,
+    publish_generation,
+    read_generation,
+    same_rows,
+)
+from features_cache.index_file import index_generation, write_index_file
+from features_cache.keys import CLEAN, file_sha256
+from features_cache.shard import PublishedShard, ShardError, open_shard, read_entries
+
+OPEN_SHARDS = 16
+"""Shard files that a reader keeps open; a small part of the usual limit of 1024 descriptors."""
+
+
+class StoreError(OSError):
+    """A store is missing, belongs to another recipe, or does not hold what was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the features of one key are: rows ``row_start:row_end`` of a shard."""
+
+    shard: str
+    row_start: int
+    row_end: int
+
+
+class Store:
+    """One recipe's features on disk.
+
+    A reader holds the generation that was newest when it was opened, or the one asked for.
+
+    Parameters
+    ----------
+    folder : the store's folder
+    generation : number of the generation to hold; the newest by default
+
+    Raises
+    ------
+    StoreError
+        The folder holds no store.
+    """
+
+    def __init__(self, folder: Path, *, generation: int | None = None) -> None:
+        self.folder = folder
+        recipe_file = folder / "recipe.json"
+        try:
+            self.recipe_json = recipe_file.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            message = (
+                f"{folder} holds no store (no recipe.json); expected a folder that 'emostack "
+                "extract' made; extract first, or give the right --workdir and --recipe"
+            )
+            raise StoreError(message) from error
+        self.generation = read_generation(self.generations_folder, generation)
+        self._open: OrderedDict[str, h5py.File] = OrderedDict()
+        self._rows: dict[tuple[str, str], tuple[Place, ...]] | None = None
+
+    @classmethod
+    def create(cls, folder: Path, recipe_json: str) -> Self:
+        """Open the store of a recipe, making its folder if there is none.
+
+        Raises
+        ------
+        StoreError
+            The folder is a store of another recipe.
+        """
+        for part in (folder / "shards", folder / "generations"):
+            part.mkdir(parents=True, exist_ok=True)
+        if not (folder / "recipe.json").exists():
+            with atomic_write(folder / "recipe.json") as partial:
+                partial.write_text(recipe_json, encoding="utf-8")
+        store = cls(folder)
+        if store.recipe_json != recipe_json:
+            message = (
+                f"{folder} is the store of another recipe; expected the recipe that was asked for; "
+                "give another --workdir or move the folder away"
+            )
+            raise StoreError(message)
+        return store
+
+    @property
+    def shards_folder(self) -> Path:
+        """Folder of the shards."""
+        return self.folder / "shards"
+
+    @property
+    def generations_folder(self) -> Path:
+        """Folder of the generations."""
+        return self.folder / "generations"
+
+    def stack(self, utterance_id: str, view: str = CLEAN) -> NDArray[np.floating]:
+        """Segment features of one utterance in time order.
+
+        Parameters
+        ----------
+        utterance_id : as in the manifest
+        view : name of the view
+
+        Returns
+        -------
+        numpy.ndarray
+            The recipe's dtype (float16 or float32), shape (n_segments, feature_dim).
+
+        Raises
+        ------
+        StoreError
+            The held generation has no such utterance, or more than one of that name.
+        """
+        return self.read(self._place(utterance_id, view))
+
+    def read(self, place: Place) -> NDArray[np.floating]:
+        """Rows at a place: shape (n_segments, feature_dim)."""
+        rows: NDArray[np.floating] = self._shard(place.shard)["features"][
+            place.row_start : place.row_end
+        ]
+        return rows
+
+    def read_times(self, place: Place) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Read the starts and ends of the segments at a place, seconds in the utterance."""
+        shard = self._shard(place.shard)
+        rows = slice(place.row_start, place.row_end)
+        return shard["segment_start"][rows], shard["segment_end"][rows]
+
+    def known_places(self) -> dict[str, Place]:
+        """Key -> place for everything the newest generation or a published shard holds.
+
+        Shards that no generation names are what a run left that was killed before it could publish:
+        their features are whole and count as already there.
+        """
+        rows = self.generation.rows
+        named = rows[rows["shard"] != ""]
+        columns = ("key", "shard", "row_start", "row_end")
+        places = {
+            key: Place(shard=shard, row_start=start, row_end=end)
+            for key, shard, start, end in zip(*(named[c].tolist() for c in columns), strict=True)
+        }
+        for name in self.orphans():
+            for entry in read_entries(self.shards_folder / name):
+                places.setdefault(
+                    entry.key, Place(shard=name, row_start=entry.row_start, row_end=entry.row_end)
+                )
+        return places
+
+    def orphans(self) -> list[str]:
+        """Names of published shards that the held generation does not name."""
+        names = (path.name for path in self.shards_folder.glob("*.h5"))
+        return sorted(name for name in names if name not in self.generation.shards)
+
+    def remove_stale_partials(self) -> list[str]:
+        """Delete what dead writers left unfinished; only the lock's holder may call this."""
+        stale = [
+            path
+            for folder in (self.folder, self.shards_folder, self.generations_folder)
+            for path in folder.glob(f".*{PARTIAL}")
+        ]
+        for path in stale:
+            path.unlink(missing_ok=True)
+        return [path.name for path in stale]
+
+    def publish(
+        self, rows: pd.DataFrame, recipe_id: str, new_shards: Iterable[PublishedShard]
+    ) -> Generation:
+        """Publish the next generation and ``store.h5``; the lock's holder only.
+
+        Rows that say the same as the held generation publish nothing.
+
+        Parameters
+        ----------
+        rows : the whole table of the next generation
+        recipe_id : identity of the recipe
+        new_shards : shards written since the held generation; orphans that `rows` names are hashed
+
+        Returns
+        -------
+        Generation
+            The new one, or the held one if nothing changed.
+        """
+        hashes: Mapping[str, str] = {
+            **self.generation.shards,
+            **{shard.name: shard.sha256 for shard in new_shards},
+        }
+        shards = {
+            name: hashes.get(name) or file_sha256(self.shards_folder / name)
+            for name in sorted(set(rows["shard"]) - {""})
+        }
+        if self.generation.number == 0 or not same_rows(rows, self.generation.rows):
+            self.generation = publish_generation(
+                self.generations_folder,
+                rows,
+                parent=self.generation.number,
+                recipe_id=recipe_id,
+                shards=shards,
+            )
+            self._rows = None
+        index = self.folder / "store.h5"
+        if index_generation(index) != self.generation.number:
+            write_index_file(index, self.generation)
+        return self.generation
+
+    def close(self) -> None:
+        """Close the shard files that reading opened."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _place(self, utterance_id: str, view: str) -> Place:
+        if self._rows is None:
+            found: dict[tuple[str, str], tuple[Place, ...]] = {}
+            for row_id, row_view, place in self._live_places():
+                found[row_id, row_view] = (*found.get((row_id, row_view), ()), place)
+            self._rows = found
+        places = self._rows.get((utterance_id, view), ())
+        if len(places) != 1:
+            seen = "several utterances" if places else "no utterance"
+            message = (
+                f"generation {self.generation.number} of {self.folder} has {seen} named "
+                f"{utterance_id!r} in view {view!r}; expected one; look at 'emostack store ls'"
+            )
+            raise StoreError(message)
+        return places[0]
+
+    def _live_places(self) -> Iterator[tuple[str, str, Place]]:
+        live = self.generation.live
+        columns = ("utterance_id", "view", "shard", "row_start", "row_end")
+        for name, view, shard, start, end in zip(*(live[c].tolist() for c in columns), strict=True):
+            yield name, view, Place(shard=shard, row_start=start, row_end=end)
+
+    def _shard(self, name: str) -> h5py.File:
+        if name in self._open:
+            self._open.move_to_end(name)
+            return self._open[name]
+        path = self.shards_folder / name
+        if not path.exists():
+            message = (
+                f"shard {name} is missing from {self.shards_folder}; generation "
+                f"{self.generation.number} names it; restore the file, or extract again"
+            )
+            raise ShardError(message)
+        self._open[name] = open_shard(path)
+        while len(self._open) > OPEN_SHARDS:
+            self._open.popitem(last=False)[1].close()
+        return self._open[name]

@@ -1,0 +1,1 @@
+"""Networks: the frozen CNN, the classifier and its bundle."""

@@ -1,0 +1,76 @@
+"""Ragged stacks -> rectangular batches with a mask.
+
+Conventions
+-----------
+A stack is float32 (n_segments, n_features). A batch is rectangular: its time axis is filled with
+zeros after the last segment, and a boolean mask says which steps are real. Lengths are rounded up
+to a multiple of `LENGTH_STEP` and short batches are filled with empty rows, so that a backend that
+compiles one program a shape sees few shapes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LENGTH_STEP = 8
+
+
+def pad(
+    stacks: Sequence[np.ndarray], rows: Sequence[int] | np.ndarray, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lay some stacks side by side in one zero-filled array.
+
+    Parameters
+    ----------
+    stacks : float32, each of shape (n_i, n_features), n_i >= 1
+    rows : which of the stacks; at most `batch_size` of them
+    batch_size : rows of the batch; those that no stack fills are empty
+
+    Returns
+    -------
+    values : float32, shape (batch_size, n_steps, n_features)
+    mask : bool, shape (batch_size, n_steps)
+        True where a segment is. An empty row has its first step unmasked, since a softmax over
+        nothing has no value; such rows carry no weight in training and are cut off in prediction.
+
+    Examples
+    --------
+    >>> values, mask = pad([np.ones((3, 2), np.float32)], [0], batch_size=2)
+    >>> values.shape, mask.sum(axis=1).tolist()
+    ((2, 8, 2), [3, 1])
+    """
+    longest = max(len(stacks[row]) for row in rows)
+    n_steps = -(-longest // LENGTH_STEP) * LENGTH_STEP
+    values = np.zeros((batch_size, n_steps, stacks[rows[0]].shape[1]), np.float32)
+    mask = np.zeros((batch_size, n_steps), bool)
+    mask[:, 0] = True
+    for place, row in enumerate(rows):
+        values[place, : len(stacks[row])] = stacks[row]
+        mask[place, : len(stacks[row])] = True
+    return values, mask
+
+
+def in_order(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """Cut all rows into batches of like length, longest last; the same cut every time."""
+    order = np.argsort(lengths, kind="stable")
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def shuffled(
+    lengths: np.ndarray, batch_size: int, rng: np.random.Generator, jitter: float = 0.25
+) -> list[np.ndarray]:
+    """Cut all rows into batches of roughly like length, in random order.
+
+    Every row is in exactly one batch. Lengths are multiplied by random factors in
+    [1 - jitter, 1 + jitter] before they are sorted, so that the company a row keeps changes from
+    epoch to epoch while little of a batch is padding.
+    """
+    noisy = lengths * rng.uniform(1 - jitter, 1 + jitter, len(lengths))
+    order = np.argsort(noisy, kind="stable")
+    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    return [batches[i] for i in rng.permutation(len(batches))]

@@ -1,0 +1,305 @@
+"""A trained classifier on disk: JSON settings and arrays, nothing that is code.
+
+Format 1
+--------
+A folder with
+
+``bundle.json``
+    ``format`` (1), ``labels``, ``recipe_id``, ``recipe_json``, ``feature_dim``, ``seeds``,
+    ``normalisation`` and ``classifier`` (settings), ``card`` (model card: text, numbers).
+``normalisation.npz``
+    what the normalisation fitted, see `models.normalisation.array_shapes`.
+``seed-<n>.npz``
+    the weights of one final model a seed, see `models.blstm_attention_dnn.weight_shapes`.
+
+Reading trusts nothing. The settings say which arrays there must be and how large; the zip
+directory and every array's header are held against that, and against `MAX_BYTES`, before an array
+is allocated. Arrays are little-endian float32 in C order; an object array, which would be a
+pickle, is none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from models.array_file import ArrayFileError, read_arrays, write_arrays
+from models.blstm_attention_dnn import (
+    BLSTMAttentionDNN,
+    ClassifierError,
+    ClassifierSettings,
+    weight_shapes,
+)
+from models.normalisation import (
+    Normalisation,
+    NormalisationError,
+    NormalisationSettings,
+    array_shapes,
+)
+from models.settings_json import SettingsJsonError, parse_object, settings_from
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+Card: TypeAlias = "dict[str, str | int | float | bool | None]"
+
+FORMAT = 1
+MAX_JSON_BYTES = 1 << 20
+MAX_BYTES = 1 << 30
+"""The most that the arrays of one bundle may take, all seeds together."""
+
+MAX_LABELS, MAX_SEEDS, MAX_FEATURES, MAX_TEXT = 1000, 100, 1_000_000, 200
+"""Limits that a bundle's settings are held against before any shape is computed from them."""
+
+
+class BundleError(ValueError):
+    """A folder that is not a bundle, or not a sound one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """A trained classifier.
+
+    Parameters
+    ----------
+    labels : class names, in the order of the probabilities
+    recipe_id, recipe_json : the recipe of the features that it was trained on
+    feature_dim : columns of a stack as the store has it, before normalisation
+    normalisation : fitted on all training utterances
+    classifier : settings of the network
+    weights : seed -> the weights of its final model
+    card : model card: what it was trained on, how well it did, what it is not for
+    """
+
+    labels: tuple[str, ...]
+    recipe_id: str
+    recipe_json: str
+    feature_dim: int
+    normalisation: Normalisation
+    classifier: ClassifierSettings
+    weights: Mapping[int, Mapping[str, np.ndarray]]
+    card: Card
+
+    @property
+    def n_inputs(self) -> int:
+        """Features that the network sees, after normalisation."""
+        return self.normalisation.settings.n_components or self.feature_dim
+
+
+class Predictor:
+    """The networks of a bundle, built once; the probabilities of its seeds are averaged.
+
+    Parameters
+    ----------
+    bundle : as `load_bundle` gives it
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self._network = BLSTMAttentionDNN(
+            bundle.classifier, n_features=bundle.n_inputs, n_labels=len(bundle.labels)
+        )
+
+    def predict(
+        self, stacks: Sequence[np.ndarray], speakers: Sequence[str]
+    ) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Name the emotion of each stack.
+
+        Parameters
+        ----------
+        stacks : float32, each of shape (n_i, feature_dim), as the bundle's recipe makes them
+        speakers : one a stack; only looked at by a speaker-normalised bundle
+
+        Returns
+        -------
+        probabilities : float32, shape (n_stacks, n_labels)
+        attention : float32, each of shape (n_i,), mean over the seeds
+        """
+        for stack in stacks:
+            if stack.ndim != 2 or stack.shape[1] != self._bundle.feature_dim:
+                raise BundleError(
+                    f"a stack has shape {stack.shape}; expected (segments, "
+                    f"{self._bundle.feature_dim}) as the bundle's recipe makes it"
+                )
+        inputs = self._bundle.normalisation.transform(stacks, speakers)
+        probabilities, attention = [], []
+        for weights in self._bundle.weights.values():
+            self._network.set_weights(weights)
+            outputs = self._network.predict(inputs)
+            probabilities.append(outputs[0])
+            attention.append(outputs[1])
+        averaged = [np.stack(own).mean(axis=0) for own in zip(*attention, strict=True)]
+        return np.stack(probabilities).mean(axis=0), averaged
+
+
+def save_bundle(bundle: Bundle, folder: Path) -> None:
+    """Write a bundle; the folder appears whole or not at all.
+
+    Parameters
+    ----------
+    bundle : what to write
+    folder : must not exist; its parent must
+
+    Raises
+    ------
+    BundleError
+        The folder exists, or the bundle is one that `load_bundle` would refuse.
+    """
+    if folder.exists():
+        raise BundleError(f"{folder} exists; expected a new folder; choose another name")
+    partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+    partial.mkdir()
+    try:
+        _write(bundle, partial)
+        load_bundle(partial)
+        partial.rename(folder)
+        _sync(folder.parent)
+    finally:
+        if partial.exists():
+            shutil.rmtree(partial)
+
+
+def _write(bundle: Bundle, folder: Path) -> None:
+    document = {
+        "format": FORMAT,
+        "labels": list(bundle.labels),
+        "recipe_id": bundle.recipe_id,
+        "recipe_json": bundle.recipe_json,
+        "feature_dim": bundle.feature_dim,
+        "seeds": list(bundle.weights),
+        "normalisation": asdict(bundle.normalisation.settings),
+        "classifier": asdict(bundle.classifier),
+        "card": bundle.card,
+    }
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    with (folder / "bundle.json").open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    write_arrays(folder / "normalisation.npz", bundle.normalisation.arrays)
+    for seed, weights in bundle.weights.items():
+        write_arrays(folder / f"seed-{seed}.npz", weights)
+    _sync(folder)
+
+
+def _sync(folder: Path) -> None:
+    """Flush a folder's entries to disk, so that a rename survives a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle that may come from anybody.
+
+    Raises
+    ------
+    BundleError
+        Anything missing, foreign, too large or of another shape than the settings imply.
+    """
+    try:
+        return _load(folder)
+    except (
+        ArrayFileError,
+        ClassifierError,
+        NormalisationError,
+        SettingsJsonError,
+        OSError,
+    ) as error:
+        raise BundleError(f"{folder} is not a sound bundle: {error}") from error
+
+
+def _load(folder: Path) -> Bundle:
+    document = _document(folder / "bundle.json")
+    normalisation = settings_from(NormalisationSettings, document["normalisation"])
+    classifier = settings_from(ClassifierSettings, document["classifier"])
+    feature_dim, labels = document["feature_dim"], document["labels"]
+    if normalisation.n_components > feature_dim:
+        raise BundleError(
+            f"{normalisation.n_components} components of {feature_dim} features; "
+            f"expected at most as many components as features"
+        )
+    fitted = array_shapes(normalisation, feature_dim)
+    needed = weight_shapes(classifier, normalisation.n_components or feature_dim, len(labels))
+    _check_size([fitted, *[needed] * len(document["seeds"])])
+    return Bundle(
+        labels=tuple(labels),
+        recipe_id=document["recipe_id"],
+        recipe_json=document["recipe_json"],
+        feature_dim=feature_dim,
+        normalisation=Normalisation(
+            normalisation, read_arrays(folder / "normalisation.npz", fitted)
+        ),
+        classifier=classifier,
+        weights={
+            seed: read_arrays(folder / f"seed-{seed}.npz", needed) for seed in document["seeds"]
+        },
+        card=document["card"],
+    )
+
+
+def _check_size(all_shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> None:
+    n_bytes = 0
+    for shapes in all_shapes:
+        for shape in shapes.values():
+            size = 4
+            for side in shape:
+                size *= side
+            n_bytes += size
+    if n_bytes > MAX_BYTES:
+        raise BundleError(
+            f"the settings imply {n_bytes} bytes of weights; expected at most {MAX_BYTES}"
+        )
+
+
+def _document(path: Path) -> dict[str, Any]:
+    document = parse_object(path, MAX_JSON_BYTES)
+    kinds = {
+        "format": int,
+        "labels": list,
+        "recipe_id": str,
+        "recipe_json": str,
+        "feature_dim": int,
+        "seeds": list,
+        "normalisation": dict,
+        "classifier": dict,
+        "card": dict,
+    }
+    if set(document) != set(kinds):
+        wrong = ", ".join(sorted(set(document) ^ set(kinds)))
+        raise BundleError(f"bundle.json has missing or unknown keys: {wrong}")
+    for key, kind in kinds.items():
+        if type(document[key]) is not kind:
+            raise BundleError(
+                f"{key} is a {type(document[key]).__name__}; expected {kind.__name__}"
+            )
+    _check_values(document)
+    return document
+
+
+def _check_values(document: Mapping[str, Any]) -> None:
+    labels, seeds = document["labels"], document["seeds"]
+    if document["format"] != FORMAT:
+        raise BundleError(f"format is {document['format']}; expected {FORMAT}; update emostack")
+    if not 1 <= document["feature_dim"] <= MAX_FEATURES:
+        raise BundleError(f"feature_dim is {document['feature_dim']}; expected 1 to {MAX_FEATURES}")
+    if not _distinct(labels, str, 2, MAX_LABELS) or not all(0 < len(x) <= MAX_TEXT for x in labels):
+        raise BundleError(f"labels are not 2 to {MAX_LABELS} different texts of 1 to {MAX_TEXT}")
+    if not _distinct(seeds, int, 1, MAX_SEEDS) or min(seeds) < 0:
+        raise BundleError(f"seeds are not 1 to {MAX_SEEDS} different numbers from 0")
+    scalars = (str, int, float, bool, type(None))
+    if not all(type(value) in scalars for value in document["card"].values()):
+        raise BundleError("the card holds something that is neither text, number, bool nor null")
+
+
+def _distinct(values: list[object], kind: type, least: int, most: int) -> bool:
+    right = all(type(value) is kind for value in values)
+    return right and least <= len(values) <= most and len(set(values)) == len(values)

@@ -1,0 +1,93 @@
+"""Whole jobs: the demo, and the paper's experiments."""
+
+from pathlib import Path
+from typing import Any
+
+from features_cache.store import Store
+from models.weights import WeightsError
+from pipeline.extraction import ExtractOptions, extract_features
+from pipeline.session import Session
+from pipeline.training import run_training
+from pipeline.workdir import Workdir
+from stages.corpora.synthetic import write_corpus
+from stages.corpora.table import reader
+from stages.recipe import DEFAULT, RECIPES, Recipe, resolve, with_random_weights
+from stages.train_options import TrainOptions
+
+
+def run_demo(session: Session, workdir: Workdir, how: ExtractOptions) -> dict[str, Any]:
+    """Make a corpus, extract, train, report; the one job that may run on random weights."""
+    corpus = workdir.root / "corpora" / "synthetic"
+    session.say(f"making synthetic voices in {corpus}")
+    manifest = write_corpus(corpus)
+    recipe = RECIPES[DEFAULT]
+    try:
+        recipe = resolve(recipe)
+    except WeightsError as error:
+        session.warn(f"{error}; going on with seeded random weights, which only the demo may")
+        recipe = resolve(with_random_weights(recipe))
+    extracted = extract_features(session, workdir, manifest, corpus, recipe, how)
+    store = Store(workdir.store_folder(recipe.recipe_id))
+    fields = run_training(
+        session,
+        workdir,
+        manifest,
+        corpus,
+        store,
+        recipe,
+        TrainOptions(),
+        title="Demo on synthetic voices",
+        provenance={"corpus": "synthetic voices, made by the demo; not real speech"},
+    )
+    return {
+        **fields,
+        "workdir": str(workdir.root),
+        "uar": fields["uar_pooled"],
+        "weights": recipe.network.weights,
+        "extract": extracted,
+    }
+
+
+def run_reproduction(
+    session: Session,
+    workdir: Workdir,
+    corpus: str,
+    audio: Path,
+    recipe: Recipe,
+    n_seeds: int,
+    how: ExtractOptions,
+) -> dict[str, Any]:
+    """Run the paper's protocol on a corpus: leave one speaker out, both normalisations.
+
+    Parameters
+    ----------
+    session, workdir : as everywhere
+    corpus : name of a reader
+    audio : the corpus' folder
+    recipe : need not be resolved yet
+    n_seeds : trainings a fold
+    how : how to run the extraction
+
+    Returns
+    -------
+    dict
+        The contract's fields of ``emostack reproduce --json``, and ``extract`` with those of
+        ``emostack extract --json``.
+    """
+    manifest, problems = reader(corpus).read(audio)
+    for problem in problems:
+        session.warn(problem)
+    recipe = resolve(recipe)
+    extracted = extract_features(session, workdir, manifest, audio, recipe, how)
+    fields = run_training(
+        session,
+        workdir,
+        manifest,
+        audio,
+        Store(workdir.store_folder(recipe.recipe_id)),
+        recipe,
+        TrainOptions(seeds=tuple(range(n_seeds))),
+        title=f"{corpus}, leave one speaker out",
+        provenance={"corpus": reader(corpus).citation, "licence": reader(corpus).licence},
+    )
+    return {**fields, "extract": extracted}

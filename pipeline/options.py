@@ -1,0 +1,109 @@
+"""Options that many verbs share."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+from pipeline.config import use_config
+from pipeline.session import Session
+from pipeline.workdir import Workdir
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _set(name: str) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def callback(context: click.Context, _option: click.Parameter, value: bool) -> None:
+        session = context.ensure_object(Session)
+        setattr(session, name, getattr(session, name) or value)
+
+    return callback
+
+
+def _workdir(_context: click.Context, _option: click.Parameter, value: Path) -> Workdir:
+    return Workdir(value)
+
+
+def common(command: Command) -> Command:
+    """Add what every verb has; the first two arguments become the session and the workdir."""
+    for option in (
+        click.option(
+            "--workdir",
+            type=click.Path(file_okay=False, path_type=Path),
+            default="runs",
+            envvar="EMOSTACK_WORKDIR",
+            show_default=True,
+            callback=_workdir,
+            help="Everything written goes below this folder.",
+        ),
+        click.option(
+            "--config",
+            type=click.Path(dir_okay=False, path_type=Path),
+            is_eager=True,
+            expose_value=False,
+            callback=use_config,
+            help="TOML file that sets any option.",
+        ),
+        _switch("--json", "as_json", "One JSON object on stdout."),
+        _switch("--quiet", "quiet", "No progress, no remarks."),
+        _switch("--debug", "debug", "Show the traceback of an error."),
+    ):
+        command = option(command)
+    return cast("Command", click.pass_obj(command))
+
+
+def _switch(flag: str, name: str, text: str) -> Callable[[Command], Command]:
+    return click.option(
+        flag, name, is_flag=True, expose_value=False, callback=_set(name), help=text
+    )
+
+
+recipe = click.option(
+    "--recipe",
+    "recipe_name",
+    default="mobilenet-bands-v1",
+    show_default=True,
+    help="Name of a published recipe, or a TOML file.",
+)
+audio = click.option(
+    "--audio",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that the manifest's files are relative to. Default: the manifest's folder.",
+)
+allow_absolute = click.option(
+    "--allow-absolute",
+    is_flag=True,
+    help="Let the manifest name files outside the audio folder.",
+)
+manifest = click.argument("manifest", type=click.Path(dir_okay=False, path_type=Path))
+seeds = click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Trainings with different random numbers; the result is their mean.",
+)
+
+
+def workers(command: Command) -> Command:
+    """Add the options that say who does the work."""
+    command = click.option(
+        "--workers",
+        "n_workers",
+        type=click.IntRange(min=0),
+        default=None,
+        help="Processes of a local cluster; 0: this process, no cluster. "
+        f"Default: one a core ({os.cpu_count()}), or 0 where there is little to do.",
+    )(command)
+    command = click.option(
+        "--scheduler", help="Address of a running Dask scheduler, such as tcp://host:8786."
+    )(command)
+    return click.option(
+        "--batch-size",
+        type=click.IntRange(min=8),
+        default=32,
+        show_default=True,
+        help="Segments a call of the network.",
+    )(command)

@@ -1,0 +1,210 @@
+"""Verbs of stage two: train, report, predict."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline import options
+from pipeline.session import Session
+from pipeline.workdir import Workdir
+
+if TYPE_CHECKING:
+    from models.bundle import Bundle
+    from stages.predict import Prediction, Unusable, Utterance
+
+QUARANTINED = 3
+
+
+@click.command()
+@options.manifest
+@options.audio
+@options.recipe
+@options.seeds
+@click.option(
+    "--folds",
+    default="speaker",
+    show_default=True,
+    help="What a fold leaves out: speaker, session, or any column of the manifest.",
+)
+@click.option(
+    "--normalise",
+    type=click.Choice(["speaker", "train", "none"]),
+    default="speaker",
+    show_default=True,
+    help="speaker: each speaker's own unlabelled statistics (transductive); the inductive number "
+    "stands beside it.",
+)
+@click.option(
+    "--balance",
+    type=click.Choice(["weights", "oversample", "none"]),
+    default="weights",
+    show_default=True,
+    help="What is done about rare classes, in training folds only.",
+)
+@click.option(
+    "--speaker-bundle",
+    is_flag=True,
+    help="Bundle speaker-normalised models; they predict only manifests with known speakers.",
+)
+@click.option("--title", default="", help="Heading of the report. Default: the manifest's name.")
+@options.common
+def train(
+    session: Session,
+    workdir: Workdir,
+    manifest: Path,
+    audio: Path | None,
+    recipe_name: str,
+    seeds: int,
+    folds: str,
+    title: str,
+    **how: Any,  # noqa: ANN401 - fields of TrainOptions
+) -> None:
+    """Stage two: cross-validate and train a classifier on the cached features of a MANIFEST.
+
+    Folds never share a speaker. The audio is only needed for the report's spectrograms.
+
+    \b
+    Example: emostack train emodb.csv --seeds 3
+    """
+    from pipeline.stores import open_store
+    from pipeline.training import run_training, summary
+    from stages.manifest import read_manifest
+    from stages.train_options import TrainOptions
+
+    rows = read_manifest(manifest, audio=audio, allow_absolute=True)
+    store, recipe = open_store(workdir, recipe_name)
+    fields = run_training(
+        session,
+        workdir,
+        rows,
+        audio or manifest.parent,
+        store,
+        recipe,
+        TrainOptions(folds=folds, seeds=tuple(range(seeds)), **how),
+        title=title or manifest.stem,
+    )
+    session.result(fields, summary(fields))
+
+
+@click.command()
+@click.argument("run")
+@options.common
+def report(session: Session, workdir: Workdir, run: str) -> None:
+    """Write the HTML report of a RUN again: a name below the workdir, or a folder.
+
+    \b
+    Example: emostack report 20261123-101500-emodb
+    """
+    from reports.page import write_report
+
+    path = write_report(workdir.find_run(run))
+    session.result({"report": str(path)}, str(path))
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("audio", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the table to this CSV file, too.",
+)
+@options.common
+def predict(
+    session: Session,
+    workdir: Workdir,  # noqa: ARG001 - every verb has one
+    bundle: Path,
+    audio: tuple[Path, ...],
+    output: Path | None,
+) -> int:
+    """Name the emotion in AUDIO: files, folders, or a manifest (.csv or .parquet).
+
+    \b
+    Example: emostack predict runs/runs/20261123-101500-emodb/bundle interview.wav
+    """
+    from models.bundle import load_bundle
+    from stages.predict import Prediction
+    from stages.predict import predict as predict_utterances
+
+    loaded = load_bundle(bundle)
+    results = list(predict_utterances(loaded, list(_utterances(audio))))
+    good = [each for each in results if isinstance(each, Prediction)]
+    bad = [each for each in results if not isinstance(each, Prediction)]
+    for each in bad:
+        session.warn(f"{each.name!r}: {each.code}: {each.message}")
+    if loaded.card.get("warning"):
+        session.warn(str(loaded.card["warning"]))
+    table = _table(loaded, good)
+    if output:
+        output.write_text(table, encoding="utf-8")
+    session.result(_fields(loaded, good, bad), table.rstrip("\n"))
+    return QUARANTINED if bad else 0
+
+
+def _utterances(audio: tuple[Path, ...]) -> "list[Utterance]":
+    from stages.manifest import SUFFIXES, audio_paths, read_manifest
+    from stages.predict import Utterance, audio_files
+
+    found = []
+    for path in audio:
+        if path.suffix.lower() in SUFFIXES:
+            rows = read_manifest(path)
+            columns = zip(
+                rows["utterance_id"],
+                audio_paths(rows, path.parent),
+                rows["start"],
+                rows["end"],
+                rows["speaker"],
+                strict=True,
+            )
+            found += [
+                Utterance(name=name, path=file, start=start, end=end, speaker=speaker)
+                for name, file, start, end, speaker in columns
+            ]
+        elif path.is_dir():
+            found += [Utterance(name=str(file), path=file) for file in audio_files(path)]
+        else:
+            found.append(Utterance(name=str(path), path=path))
+    return found
+
+
+def _table(bundle: "Bundle", predictions: "list[Prediction]") -> str:
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "emotion", *bundle.labels, "segments"])
+    for each in predictions:
+        shares = [f"{each.probabilities[label]:.4f}" for label in bundle.labels]
+        columns = zip(each.start, each.end, each.attention, strict=True)
+        segments = " ".join(f"{start:.2f}-{end:.2f}:{share:.3f}" for start, end, share in columns)
+        writer.writerow([each.name, each.emotion, *shares, segments])
+    return text.getvalue()
+
+
+def _fields(
+    bundle: "Bundle", predictions: "list[Prediction]", bad: "list[Unusable]"
+) -> dict[str, Any]:
+    return {
+        "predictions": [
+            {
+                "file": each.name,
+                "emotion": each.emotion,
+                "probabilities": each.probabilities,
+                "segments": [
+                    {"start": start, "end": end, "attention": share}
+                    for start, end, share in zip(
+                        each.start.tolist(), each.end.tolist(), each.attention.tolist(), strict=True
+                    )
+                ],
+            }
+            for each in predictions
+        ],
+        "problems": [
+            {"file": each.name, "code": each.code, "message": each.message} for each in bad
+        ],
+        "warning": bundle.card.get("warning", ""),
+    }

@@ -1,0 +1,90 @@
+"""The one folder that everything written lands in.
+
+::
+
+    features/<recipe id>/     a store
+    features/audio_hashes.parquet
+    runs/<run>/               one training: run.json, predictions, bundle, report
+    corpora/                  what the demo makes
+    scratch/                  the local cluster's own files
+"""
+
+import importlib.util
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+PACKAGES = ("pipeline", "stages", "features_cache", "models", "reports")
+
+
+class WorkdirError(ValueError):
+    """A folder that must not be written to, or a run that is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workdir:
+    """Names of everything below ``--workdir``.
+
+    Raises
+    ------
+    WorkdirError
+        The folder lies in one of the project's own packages.
+    """
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        for package in PACKAGES:
+            spec = importlib.util.find_spec(package)
+            home = Path(spec.origin).parent if spec and spec.origin else None
+            if home and self.root.absolute().is_relative_to(home):
+                message = (
+                    f"the workdir {self.root} lies in the source package {package!r}; expected a "
+                    "folder outside the sources; give another --workdir"
+                )
+                raise WorkdirError(message)
+
+    @property
+    def features(self) -> Path:
+        """Folder of the stores."""
+        return self.root / "features"
+
+    @property
+    def hashes_file(self) -> Path:
+        """Digests of audio files, shared by all stores."""
+        return self.features / "audio_hashes.parquet"
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for files that nobody needs after the run."""
+        return self.root / "scratch"
+
+    def store_folder(self, recipe_id: str) -> Path:
+        """Folder of one recipe's store."""
+        return self.features / recipe_id
+
+    def new_run(self, title: str) -> Path:
+        """Make the folder of a new run, named after the time and a title."""
+        stem = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{re.sub(r'[^a-z0-9]+', '-', title.lower())}"
+        (self.root / "runs").mkdir(parents=True, exist_ok=True)
+        for attempt in range(1, 1000):
+            folder = self.root / "runs" / (stem if attempt == 1 else f"{stem}-{attempt}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+        message = f"{self.root / 'runs'} holds a thousand runs named {stem}; remove some"
+        raise WorkdirError(message)
+
+    def find_run(self, name: str) -> Path:
+        """Find a run by its name below the workdir, or by its folder."""
+        for folder in (self.root / "runs" / name, Path(name)):
+            if (folder / "run.json").is_file():
+                return folder
+        message = (
+            f"no run is named {name!r}; expected a folder with a run.json, or a name below "
+            f"{self.root / 'runs'}"
+        )
+        raise WorkdirError(message)

@@ -1,0 +1,298 @@
+r"""The report of a run: one HTML file that needs nothing else.
+
+No script, no font and no picture is fetched (the page's own content policy forbids it), it
+follows the reader's light or dark colours, prints, and reads on a telephone. Every word that
+comes from a file passes Jinja's escaping, and characters that would not show, or would turn the
+text around them, are written as escapes (``\n``, ``\u202e``).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup
+
+from reports.figures import attention_plot, axis, line_chart, spectrogram_png
+from reports.run_folder import read_run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import pandas as pd
+
+    from reports.figures import AttentionPlot, Axis, LineChart
+    from reports.run_folder import Evaluation, Example, Run
+
+__all__ = ["render", "write_report"]
+
+N_MISTAKES = 8
+"""Rows in the table of the surest mistakes."""
+
+CLASSIFIERS = {"blstm_attention_dnn": "BLSTM, attention, DNN", "linear_svm": "Linear SVM"}
+NORMALISATIONS = {
+    "speaker": "each speaker's own statistics",
+    "train": "training speakers' statistics",
+    "none": "no normalisation",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A cell of a confusion matrix; ``share`` is percent of its row, None in an empty row."""
+
+    count: int
+    share: float | None
+    is_hit: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """An example as it is drawn."""
+
+    example: Example
+    plot: AttentionPlot
+    picture: str
+    probabilities: tuple[tuple[str, float], ...]
+
+
+def write_report(run_folder: Path) -> Path:
+    """Write ``report.html`` into a run's folder, whole or not at all.
+
+    The same run folder gives the same bytes.
+
+    Parameters
+    ----------
+    run_folder : see `reports.run_folder`
+
+    Returns
+    -------
+    path : of the report
+
+    Raises
+    ------
+    reports.run_folder.RunError
+        The folder does not hold a whole run.
+    """
+    run_folder = Path(run_folder)
+    page = render(read_run(run_folder))
+    path = run_folder / "report.html"
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(page)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+    return path
+
+
+def render(run: Run) -> str:
+    """Render a run as one HTML page."""
+    partner = _partner(run)
+    mean = _mean_probabilities(run)
+    rivals = _rivals(run, partner)
+    chance = 100.0 / max(1, len(run.headline.metrics["recall_by_class"]))
+    return (
+        _environment()
+        .get_template("run.html")
+        .render(
+            run=run,
+            headline=run.headline,
+            partner=partner,
+            rivals=rivals,
+            chance=chance,
+            scale=_scale(rivals, chance),
+            classifiers=CLASSIFIERS,
+            normalisations=NORMALISATIONS,
+            recalls=_recall_rows(run, partner),
+            matrices=[(e, _matrix(e, run.labels)) for e in (run.headline, partner) if e],
+            folds=_fold_rows(run.headline, partner),
+            charts=[(e, *charts) for e in rivals if (charts := _charts(e))],
+            panels=[_panel(run, example, mean) for example in run.examples],
+            mistakes=_mistakes(run, mean),
+            provenance=list(_flat(run.provenance)),
+            settings=list(_flat(run.settings)),
+        )
+    )
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = _percent
+    environment.filters["moment"] = _moment
+    return environment
+
+
+def _visible(value: object) -> object:
+    """Write what would not show, or would reorder the text, as an escape."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "".join(
+        c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in value
+    )
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    """Format a percentage without its sign; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "\N{EN DASH}"
+    return f"{value:.{digits}f}"
+
+
+def _moment(text: str) -> str:
+    """Write an ISO 8601 time to the minute; anything else stays as it is."""
+    try:
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M %Z").strip()
+    except ValueError:
+        return text
+
+
+def _partner(run: Run) -> Evaluation | None:
+    """Find the inductive evaluation beside a transductive headline, or the other way round."""
+    for evaluation in run.evaluations:
+        same = evaluation.classifier == run.headline.classifier
+        if same and evaluation.transductive != run.headline.transductive:
+            return evaluation
+    return None
+
+
+def _rivals(run: Run, partner: Evaluation | None) -> list[Evaluation]:
+    """Order all evaluations: the headline, its partner, the rest as they come."""
+    first = [run.headline, *([partner] if partner else [])]
+    return first + [e for e in run.evaluations if all(e is not known for known in first)]
+
+
+def _scale(rivals: list[Evaluation], chance: float) -> Axis:
+    """Make one axis on which all intervals and chance can be seen."""
+    lowest = min([chance, *(e.metrics["uar_pooled"] for e in rivals)])
+    for evaluation in rivals:
+        lowest = min([lowest, *(evaluation.metrics["uar_interval"] or ())])
+    return axis(max(0.0, 10.0 * math.floor(lowest / 10.0)), 100.0, n_ticks=6)
+
+
+def _support(evaluation: Evaluation) -> list[int]:
+    """Count the utterances of each class, once though each seed predicts them."""
+    n_seeds = len(evaluation.metrics["uar_seeds"])
+    return [sum(row) // n_seeds for row in evaluation.metrics["confusion"]]
+
+
+def _recall_rows(run: Run, partner: Evaluation | None) -> list[dict[str, Any]]:
+    own = run.headline.metrics["recall_by_class"]
+    other = partner.metrics["recall_by_class"] if partner else {}
+    return [
+        {"label": label, "n": n, "own": own.get(label), "other": other.get(label)}
+        for label, n in zip(run.labels, _support(run.headline), strict=True)
+    ]
+
+
+def _matrix(evaluation: Evaluation, labels: tuple[str, ...]) -> list[tuple[str, list[Cell]]]:
+    rows = []
+    for i, (label, counts) in enumerate(zip(labels, evaluation.metrics["confusion"], strict=True)):
+        total = sum(counts)
+        cells = [
+            Cell(count=count, share=100.0 * count / total if total else None, is_hit=i == j)
+            for j, count in enumerate(counts)
+        ]
+        rows.append((label, cells))
+    return rows
+
+
+def _fold_rows(headline: Evaluation, partner: Evaluation | None) -> list[dict[str, Any]]:
+    others = {fold["fold"]: fold for fold in partner.metrics["folds"]} if partner else {}
+    return [
+        {
+            **fold,
+            "speakers": ", ".join(fold.get("speakers", ())),
+            "names_itself": list(fold.get("speakers", ())) == [fold["fold"]],
+            "other_uar": others.get(fold["fold"], {}).get("uar"),
+            "other_wa": others.get(fold["fold"], {}).get("wa"),
+        }
+        for fold in headline.metrics["folds"]
+    ]
+
+
+def _charts(evaluation: Evaluation) -> tuple[LineChart | None, LineChart | None] | None:
+    """Draw losses and validation UAR of all trainings of one evaluation."""
+    curves = evaluation.curves
+    if not curves:
+        return None
+    best = [curve.best_epoch for curve in curves]
+    train = [curve.train_loss for curve in curves]
+    validation = [curve.validation_loss for curve in curves]
+    losses = line_chart([("train", train), ("validation", validation)], best)
+    uars = [curve.validation_uar for curve in curves]
+    return losses, line_chart([("validation", uars)], best, y_range=(0.0, 100.0))
+
+
+def _panel(run: Run, example: Example, mean: pd.DataFrame | None) -> Panel:
+    duration_s, picture = 0.0, ""
+    if example.logmel is not None:
+        duration_s = example.hop_s * example.logmel.shape[1]
+        picture = spectrogram_png(example.logmel)
+    plot = attention_plot(
+        example.segment_start, example.segment_end, example.attention, duration_s=duration_s
+    )
+    named: list[tuple[str, float]] = []
+    if mean is not None and example.utterance_id in mean.index:
+        row = mean.loc[example.utterance_id]
+        named = [(label, 100.0 * float(row[f"p:{label}"])) for label in run.labels]
+        named.sort(key=lambda pair: -pair[1])
+    return Panel(example=example, plot=plot, picture=picture, probabilities=tuple(named[:3]))
+
+
+def _mean_probabilities(run: Run) -> pd.DataFrame | None:
+    """Average the headline's probabilities over seeds, one row an utterance."""
+    if run.predictions is None:
+        return None
+    rows = run.predictions[run.predictions["evaluation"] == run.headline.name]
+    columns = {f"p:{label}": "mean" for label in run.labels}
+    return rows.groupby("utterance_id").agg({"speaker": "first", "truth": "first", **columns})
+
+
+def _mistakes(run: Run, mean: pd.DataFrame | None) -> list[dict[str, Any]]:
+    """List the mistakes that the headline's classifier is surest of."""
+    if mean is None or mean.empty:
+        return []
+    values = mean[[f"p:{label}" for label in run.labels]].to_numpy(np.float64)
+    best = values.argmax(axis=1)
+    code = {label: i for i, label in enumerate(run.labels)}
+    rows = [
+        {
+            "utterance_id": name,
+            "speaker": speaker,
+            "truth": truth,
+            "predicted": run.labels[best[i]],
+            "sure": 100.0 * values[i, best[i]],
+            "truth_share": 100.0 * values[i, code[truth]],
+        }
+        for i, (name, speaker, truth) in enumerate(
+            zip(mean.index, mean["speaker"], mean["truth"], strict=True)
+        )
+        if code.get(truth, best[i]) != best[i]
+    ]
+    return sorted(rows, key=lambda row: (-row["sure"], row["utterance_id"]))[:N_MISTAKES]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Flatten nested settings to dotted names and text."""
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple):
+            yield f"{prefix}{name}", ", ".join(map(str, value))
+        else:
+            yield f"{prefix}{name}", str(value)

@@ -1,0 +1,1 @@
+"""What is done, one file a stage, and the recipe that composes the rooms below."""

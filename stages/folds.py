@@ -1,0 +1,169 @@
+"""Folds by speaker, session or any other column of the manifest; never by file.
+
+Conventions
+-----------
+A fold is two sets of rows of one manifest. No speaker and no audio is ever on both sides of one:
+folds that would share either are refused, whatever column they were asked for by.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+MAX_LEFT_OUT_ALONE = 12
+"""Up to this many speakers each is left out alone; more are dealt into `N_SPEAKER_FOLDS` folds."""
+
+N_SPEAKER_FOLDS = 10
+MAX_FOLDS = 100
+MAX_NAMED = 5
+"""How many offenders an error message names."""
+
+
+class FoldError(ValueError):
+    """The corpus cannot be cut into folds that share neither speakers nor audio."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fold:
+    """One cut of a corpus.
+
+    Parameters
+    ----------
+    name : what is left out, or a number when several speakers are
+    train, test : int64 row numbers, ascending, without a row in common
+    """
+
+    name: str
+    train: np.ndarray
+    test: np.ndarray
+
+
+def make_folds(
+    manifest: pd.DataFrame, keys: Sequence[str], *, column: str = "speaker"
+) -> list[Fold]:
+    """Cut a corpus into folds, each row tested exactly once.
+
+    Every value of the column is one fold, save that more than 12 speakers are dealt into ten folds
+    of whole speakers and about equal size.
+
+    Parameters
+    ----------
+    manifest : one row an utterance, with a column ``speaker``
+    keys : audio content key of each row
+    column : what to fold by
+
+    Raises
+    ------
+    FoldError
+        The column is missing or has empty values, speakers are unknown, there are fewer than two
+        groups or more than 100 folds, or a fold shares a speaker or audio between train and test.
+    """
+    groups = _groups(manifest, column)
+    splitter = LeaveOneGroupOut()
+    n_groups = len(set(groups))
+    if column == "speaker" and n_groups > MAX_LEFT_OUT_ALONE:
+        splitter = GroupKFold(N_SPEAKER_FOLDS)
+    elif n_groups > MAX_FOLDS:
+        raise FoldError(
+            f"column {column!r} has {n_groups} different values; expected at most {MAX_FOLDS} "
+            f"folds; choose a coarser column"
+        )
+    speakers = [str(speaker) for speaker in manifest["speaker"]]
+    folds = []
+    for number, (train, test) in enumerate(splitter.split(groups, groups=groups), start=1):
+        left_out = sorted({groups[row] for row in test})
+        name = left_out[0] if len(left_out) == 1 else str(number)
+        fold = Fold(name=name, train=np.asarray(train), test=np.asarray(test))
+        check_fold(fold, speakers, keys)
+        folds.append(fold)
+    return folds
+
+
+def _groups(manifest: pd.DataFrame, column: str) -> np.ndarray:
+    for needed in ("speaker", column):
+        if needed not in manifest.columns:
+            near = difflib.get_close_matches(needed, [str(name) for name in manifest.columns], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise FoldError(
+                f"the manifest has no column {needed!r}; it has {', '.join(manifest.columns)}{hint}"
+            )
+        empty = manifest.loc[manifest[needed] == "", "utterance_id"]
+        if len(empty):
+            raise FoldError(
+                f"{len(empty)} of {len(manifest)} utterances have no {needed} "
+                f"({_some(empty)}); expected one for each: unknown ones could be on both sides "
+                f"of a fold; fill the column in the manifest"
+            )
+    groups: np.ndarray = manifest[column].astype(str).to_numpy(dtype=object)
+    if len(set(groups)) < 2:
+        raise FoldError(
+            f"column {column!r} has {len(set(groups))} different values; expected at least 2 to "
+            f"leave one out"
+        )
+    return groups
+
+
+def check_fold(fold: Fold, speakers: Sequence[str], keys: Sequence[str]) -> None:
+    """Refuse a fold with a speaker or audio on both sides.
+
+    Raises
+    ------
+    FoldError
+        Names the fold and the first speakers or keys found on both sides.
+    """
+    for what, names in (("speaker", speakers), ("audio", keys)):
+        shared = {names[row] for row in fold.train} & {names[row] for row in fold.test}
+        if shared:
+            raise FoldError(
+                f"fold {fold.name!r} shares {what} {_some(sorted(shared))} between training and "
+                f"test ({len(shared)} in all); expected none; fold by another column or remove "
+                f"the duplicates"
+            )
+
+
+def _some(names: Sequence[str] | pd.Series) -> str:
+    shown = ", ".join(list(names)[:MAX_NAMED])
+    return shown + (", ..." if len(names) > MAX_NAMED else "")
+
+
+def split_validation(
+    rows: np.ndarray, speakers: Sequence[str], *, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Set some training speakers aside to stop training by.
+
+    Parameters
+    ----------
+    rows : int64, the rows of one fold's training part
+    speakers : of every row of the corpus
+    share : of the training speakers, rounded, but at least one speaker
+    seed : decides which
+
+    Returns
+    -------
+    train, validation : int64, ascending, together all of `rows`, no speaker in both
+
+    Raises
+    ------
+    FoldError
+        Fewer than two speakers to choose from.
+    """
+    names = sorted({speakers[row] for row in rows})
+    if len(names) < 2:
+        raise FoldError(
+            f"the training part of a fold has {len(names)} speaker; expected at least 2, one of "
+            f"them to stop training by; add speakers"
+        )
+    n_chosen = min(max(1, round(share * len(names))), len(names) - 1)
+    chosen = set(np.random.default_rng([seed, 3]).choice(names, n_chosen, replace=False))
+    is_validation = np.array([speakers[row] in chosen for row in rows], bool)
+    return rows[~is_validation], rows[is_validation]

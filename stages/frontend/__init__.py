@@ -1,0 +1,1 @@
+"""Front end: audio file to log-Mel windows."""

@@ -1,0 +1,170 @@
+"""Manifests: one row an utterance, as CSV or Parquet.
+
+Conventions
+-----------
+A manifest is a pandas DataFrame whose first columns are `COLUMNS`, in that order. All of them are
+text, an empty string meaning unknown, except `start` and `end`: float64 seconds, `start` 0.0 by
+default, `end` NaN for "to the end of the file". Further columns are kept as text (folds may be made
+from them). `file` is relative to the audio root, or absolute; a relative path may never leave the
+root, an absolute one only where the caller allows it. Paths are compared as text after `.` and `..`
+are resolved: symbolic links are not followed. Whether a file exists is not the manifest's business.
+
+In a file, `utterance_id`, `file`, `speaker` and `emotion` are required columns. Empty speakers and
+emotions are allowed. Words such as `NA` and `nan` are text like any other, but in `end`, where `nan`
+means the same as nothing.
+"""
+
+import csv
+import difflib
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from stages.manifest_checks import ManifestError, Problem, raise_for, validate
+from stages.manifest_table import (
+    COLUMNS,
+    REQUIRED,
+    SUFFIXES,
+    TIME_DEFAULTS,
+    check_suffix,
+    from_table,
+    read_table,
+)
+
+__all__ = [
+    "COLUMNS",
+    "REQUIRED",
+    "SUFFIXES",
+    "ManifestError",
+    "Problem",
+    "audio_paths",
+    "complete",
+    "map_emotions",
+    "read_manifest",
+    "validate",
+    "write_manifest",
+]
+
+
+def read_manifest(
+    path: Path, *, audio: Path | None = None, allow_absolute: bool = False
+) -> pd.DataFrame:
+    """Read a manifest and check every row of it.
+
+    Parameters
+    ----------
+    path : a `.csv` (UTF-8, comma) or `.parquet` file
+    audio : the folder that relative files start from; default: the manifest's own folder
+    allow_absolute : take absolute paths that lie outside `audio`
+
+    Returns
+    -------
+    DataFrame
+        `COLUMNS` first, then any others, in file order.
+
+    Raises
+    ------
+    ManifestError
+        The file is not there, is not a table, lacks required columns (all of them named), or has
+        bad rows: all of them are in `problems`, the first twenty in the message.
+    """
+    manifest, problems = from_table(read_table(path), source=str(path))
+    root = path.parent if audio is None else audio
+    problems += validate(manifest, root=root, allow_absolute=allow_absolute)
+    raise_for(problems, source=str(path))
+    return manifest
+
+
+def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
+    """Write a manifest whole or not at all; what `path` held before is replaced.
+
+    The rows are written to a `.partial` file beside `path`, flushed to disk and renamed, so that no
+    reader ever sees half a manifest. Missing folders are made. Rows are not validated.
+
+    Raises
+    ------
+    ManifestError
+        The suffix is neither `.csv` nor `.parquet`, required columns are missing, or a column
+        cannot be written as text.
+    """
+    check_suffix(path)
+    frame = complete(manifest)
+    write: Callable[[Path], None]
+    if path.suffix.lower() == ".csv":
+
+        def write(partial: Path) -> None:
+            frame.to_csv(partial, index=False, lineterminator="\n", quoting=_quoting(frame))
+    else:
+
+        def write(partial: Path) -> None:
+            frame.to_parquet(partial, index=False)
+
+    _replace_atomically(path, write)
+
+
+def audio_paths(manifest: pd.DataFrame, root: Path) -> list[Path]:
+    """Give each row's audio file: `file` as it is when absolute, below `root` otherwise."""
+    return [root / file for file in manifest["file"]]
+
+
+def map_emotions(manifest: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Rename emotions; those that `labels` does not mention stay as they are.
+
+    Raises
+    ------
+    ManifestError
+        `labels` mentions emotions that no row has.
+    """
+    present = sorted(set(manifest["emotion"]))
+    unknown = sorted(set(labels) - set(present))
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], present, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ManifestError(f"no row has the emotion {unknown}; expected some of {present}{hint}")
+    return manifest.assign(emotion=manifest["emotion"].map(lambda name: labels.get(name, name)))
+
+
+def complete(frame: pd.DataFrame) -> pd.DataFrame:
+    """Bring a table to the manifest's form: optional columns filled in, order and types as stated.
+
+    Raises
+    ------
+    ManifestError
+        Required columns are missing, or a cell cannot be read as its column's type.
+    """
+    try:
+        table = pa.Table.from_pandas(frame, preserve_index=False)
+    except (pa.ArrowException, UnicodeEncodeError) as error:
+        text = f"a manifest column mixes types or is not text ({error}); expected str everywhere"
+        raise ManifestError(text + "; convert it first") from error
+    manifest, problems = from_table(table)
+    raise_for(problems, source="the manifest")
+    return manifest
+
+
+def _quoting(frame: pd.DataFrame) -> int:
+    # The csv module leaves a lone carriage return bare, and a reader would end the row there.
+    texts = [name for name in frame.columns if name not in TIME_DEFAULTS]
+    has_return = any(frame[name].str.contains("\r", regex=False).any() for name in texts)
+    return csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL
+
+
+def _replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        write(partial)
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(partial, path)  # noqa: PTH105 (the word that says: atomic)
+    finally:
+        partial.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,196 @@
+"""From audio straight to emotions: a bundle's own front end, network and classifiers."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from features_cache.keys import CLEAN
+from models.bundle import Bundle, BundleError, Predictor
+from stages.plan import Item
+from stages.recipe import Recipe, recipe_from_json
+from stages.segment_features import (
+    Failed,
+    Rows,
+    feature_events,
+    storable,
+    window_events,
+)
+from stages.shard_work import load_network
+
+MIN_UTTERANCES = 10
+"""Utterances a speaker needs before his own mean and deviation mean anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Utterance:
+    """What to predict: a file, or a part of it.
+
+    Attributes
+    ----------
+    name : shown with the result
+    path : audio file
+    start, end : seconds in the file; NaN is its end
+    speaker : may be empty, unless the bundle normalises by speaker
+    """
+
+    name: str
+    path: Path
+    start: float = 0.0
+    end: float = math.nan
+    speaker: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What the bundle makes of one utterance.
+
+    Attributes
+    ----------
+    name : the utterance's
+    emotion : the most probable label
+    probabilities : label -> probability, mean over the bundle's models
+    start, end : float64, shape (n_segments,), seconds in the utterance
+    attention : float32, shape (n_segments,), sums to 1
+    """
+
+    name: str
+    emotion: str
+    probabilities: dict[str, float]
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+    attention: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusable:
+    """An utterance that gives no prediction: reason code and words."""
+
+    name: str
+    code: str
+    message: str
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """List the audio files below a folder, by the suffixes that libsndfile knows."""
+    known = {f".{name.lower()}" for name in soundfile.available_formats()} | {".oga", ".aif"}
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in known and p.is_file())
+
+
+def bundle_recipe(bundle: Bundle) -> Recipe:
+    """Return the recipe that a bundle's features were made by.
+
+    Raises
+    ------
+    BundleError
+        The bundle's recipe id is not that of its recipe: it was edited, or by another version.
+    """
+    recipe = recipe_from_json(bundle.recipe_json)
+    if recipe.recipe_id != bundle.recipe_id:
+        message = (
+            f"the bundle says it was trained on recipe {bundle.recipe_id}, the recipe in it is "
+            f"{recipe.recipe_id}; expected one and the same; use a bundle as it was written"
+        )
+        raise BundleError(message)
+    return recipe
+
+
+def check_speakers(bundle: Bundle, utterances: list[Utterance]) -> None:
+    """Refuse what a speaker-normalised bundle cannot honestly predict.
+
+    Raises
+    ------
+    BundleError
+        An utterance has no speaker, or a speaker too few utterances.
+    """
+    if bundle.normalisation.settings.standardise != "speaker":
+        return
+    speakers = [utterance.speaker for utterance in utterances]
+    for speaker in dict.fromkeys(speakers):
+        n = speakers.count(speaker)
+        if speaker == "" or n < MIN_UTTERANCES:
+            who = f"speaker {speaker!r} has {n} utterances" if speaker else "a speaker is unknown"
+            message = (
+                f"{who}; this bundle normalises by speaker and expects a manifest with at least "
+                f"{MIN_UTTERANCES} utterances of each; use an inductive bundle"
+            )
+            raise BundleError(message)
+
+
+def predict(bundle: Bundle, utterances: list[Utterance]) -> Iterator[Prediction | Unusable]:
+    """Predict utterances, in their order; one that cannot be used does not stop the others.
+
+    Raises
+    ------
+    BundleError
+        The bundle's recipe does not hold together, or the utterances do not suit a
+        speaker-normalised bundle.
+    models.weights.WeightsError
+        The frozen network's weights are not here.
+    """
+    recipe = bundle_recipe(bundle)
+    check_speakers(bundle, utterances)
+    named = dict(zip(map(_item, utterances), utterances, strict=True))
+    stacks: dict[Item, list[Rows]] = {item: [] for item in named}
+    failures: dict[Item, Unusable] = {}
+    for event in _features(named, recipe):
+        if isinstance(event, Failed):
+            name = named[event.item].name
+            failures[event.item] = Unusable(name=name, code=event.code, message=event.message)
+        elif isinstance(event, Rows):
+            stacks[event.item].append(event)
+    good = [item for item in named if item not in failures]
+    predictions = iter(_classify(bundle, [named[i] for i in good], [stacks[i] for i in good]))
+    for item in named:
+        yield failures.get(item) or next(predictions)
+
+
+def _item(utterance: Utterance) -> Item:
+    try:
+        found = utterance.path.stat()
+        size, mtime_ns = found.st_size, found.st_mtime_ns
+    except OSError:
+        size, mtime_ns = 0, 0  # decoding says what is wrong with it
+    return Item(
+        key="",
+        utterance_id=utterance.name,
+        view=CLEAN,
+        path=str(utterance.path),
+        start=utterance.start,
+        end=utterance.end,
+        size=size,
+        mtime_ns=mtime_ns,
+    )
+
+
+def _features(items: Iterable[Item], recipe: Recipe) -> Iterator[Rows | Failed]:
+    network = load_network(recipe.to_json(), 32)
+    events = feature_events(window_events(items, recipe), network, network.batch_size)
+    for event in storable(events, recipe.dtype):
+        if isinstance(event, Rows | Failed):
+            yield event
+
+
+def _classify(
+    bundle: Bundle, utterances: list[Utterance], stacks: list[list[Rows]]
+) -> Iterator[Prediction]:
+    if not stacks:
+        return
+    features = [
+        np.concatenate([rows.values for rows in stack]).astype(np.float32) for stack in stacks
+    ]
+    speakers = [utterance.speaker for utterance in utterances]
+    probabilities, attention = Predictor(bundle).predict(features, speakers)
+    for i, utterance in enumerate(utterances):
+        yield Prediction(
+            name=utterance.name,
+            emotion=bundle.labels[int(np.argmax(probabilities[i]))],
+            probabilities=dict(zip(bundle.labels, probabilities[i].tolist(), strict=True)),
+            start=np.concatenate([rows.start for rows in stacks[i]]),
+            end=np.concatenate([rows.end for rows in stacks[i]]),
+            attention=attention[i],
+        )

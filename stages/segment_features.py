@@ -1,0 +1,204 @@
+"""From utterances to segment features: one stream, whose batches span utterances.
+
+Every event of an utterance comes before any event of the next, and an utterance ends in `Done` or
+`Failed`, exactly once. So a writer only ever has one utterance open, and a file that breaks half way
+can be forgotten without touching its neighbours.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.frontend.audio import AudioError, duration_s
+from stages.frontend.logmel import logmel_blocks
+from stages.frontend.segments import segment_times, windows
+from stages.plan import Item
+from stages.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Some segments of one utterance, in time order.
+
+    Attributes
+    ----------
+    item : whose they are
+    values : windows, float32 (n, n_mels, n_frames + delta_width - 1), or their features (n, dim)
+    start, end : float64 (n,), seconds in the utterance
+    """
+
+    item: Item
+    values: NDArray[np.floating]
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """An utterance has ended well."""
+
+    item: Item
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """An utterance gives no features: reason code and words."""
+
+    item: Item
+    code: str
+    message: str
+
+
+Event = Rows | Done | Failed
+
+
+def window_events(items: Iterable[Item], recipe: Recipe) -> Iterator[Event]:
+    """Decode utterances one by one into windows of static log-Mel.
+
+    A file that cannot be used gives `Failed`; the next one follows all the same.
+    """
+    for item in items:
+        try:
+            yield from _windows_of(item, recipe)
+            if _has_changed(item):
+                message = "the file was written to while it was being read"
+                yield Failed(item=item, code="changed_during_run", message=message)
+            else:
+                yield Done(item=item)
+        except AudioError as error:
+            yield Failed(item=item, code=error.code, message=str(error))
+        except MemoryError:
+            yield Failed(item=item, code="memory", message="not enough memory to read the file")
+        except OSError as error:
+            yield Failed(item=item, code="io", message=error.strerror or str(error))
+
+
+def feature_events(
+    events: Iterable[Event],
+    network: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    batch_size: int,
+) -> Iterator[Event]:
+    """Turn windows into features, `batch_size` windows at a time, whoever they belong to.
+
+    Parameters
+    ----------
+    events : from `window_events`
+    network : windows (n, ...) to features (n, feature_dim), n at most `batch_size`
+    batch_size : segments a call of the network; only the last one gets fewer
+
+    Yields
+    ------
+    Event
+        The same utterances in the same order, with features in place of windows.
+    """
+    waiting: deque[Event] = deque()
+    n_waiting = 0
+    for event in events:
+        if isinstance(event, Failed):  # what is waiting of this utterance is not worth computing
+            while waiting and isinstance(last := waiting[-1], Rows) and last.item is event.item:
+                n_waiting -= len(last.values)
+                waiting.pop()
+        waiting.append(event)
+        n_waiting += len(event.values) if isinstance(event, Rows) else 0
+        while n_waiting >= batch_size:
+            yield from _run(waiting, network, batch_size)
+            n_waiting -= batch_size
+        if n_waiting == 0:
+            yield from waiting
+            waiting.clear()
+    yield from _run(waiting, network, batch_size)
+
+
+def storable(events: Iterable[Event], dtype: str) -> Iterator[Event]:
+    """Cast features to the storage type; an utterance whose features do not fit fails."""
+    failed: Item | None = None
+    for event in events:
+        if event.item is failed:  # the rest of an utterance that has ended already
+            continue
+        ready = _cast(event, dtype) if isinstance(event, Rows) else event
+        failed = ready.item if isinstance(ready, Failed) else None
+        yield ready
+
+
+def _cast(rows: Rows, dtype: str) -> Rows | Failed:
+    if not np.isfinite(rows.values).all():
+        message = "the network gave features that are not finite numbers"
+        return Failed(item=rows.item, code="non_finite_features", message=message)
+    with np.errstate(over="ignore"):
+        values = rows.values.astype(dtype)
+    if not np.isfinite(values).all():
+        peak = float(np.abs(rows.values).max())
+        message = f"a feature of {peak:.4g} does not fit {dtype}; store this recipe as float32"
+        return Failed(item=rows.item, code="float16_overflow", message=message)
+    return Rows(item=rows.item, values=values, start=rows.start, end=rows.end)
+
+
+def _windows_of(item: Item, recipe: Recipe) -> Iterator[Rows]:
+    path = Path(item.path)
+    blocks = logmel_blocks(path, start=item.start, end=item.end, settings=recipe.frontend)
+    length_s = math.inf
+    for cut, start_frames in windows(blocks, recipe.segments):
+        if math.isinf(length_s):
+            length_s = (duration_s(path) if math.isnan(item.end) else item.end) - item.start
+        start, end = segment_times(
+            start_frames,
+            frontend=recipe.frontend,
+            segments=recipe.segments,
+            duration_s=length_s,
+        )
+        yield Rows(item=item, values=cut, start=start, end=end)
+
+
+def _has_changed(item: Item) -> bool:
+    found = Path(item.path).stat()
+    return (found.st_size, found.st_mtime_ns) != (item.size, item.mtime_ns)
+
+
+def _run(
+    waiting: deque[Event],
+    network: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    batch_size: int,
+) -> Iterator[Event]:
+    """Take one batch off the left of `waiting` and yield what it makes ready, in order."""
+    pieces = _take(waiting, batch_size)
+    values = [piece.values for piece in pieces if isinstance(piece, Rows)]
+    features = network(np.concatenate(values)) if values else np.empty((0, 0), np.float32)
+    first = 0
+    for piece in pieces:
+        if isinstance(piece, Rows):
+            last = first + len(piece.values)
+            yield Rows(
+                item=piece.item, values=features[first:last], start=piece.start, end=piece.end
+            )
+            first = last
+        else:
+            yield piece
+
+
+def _take(waiting: deque[Event], batch_size: int) -> list[Event]:
+    pieces: list[Event] = []
+    room = batch_size
+    while waiting:
+        piece = waiting.popleft()
+        if isinstance(piece, Rows) and len(piece.values) > room:
+            head, tail = _split(piece, room)
+            waiting.appendleft(tail)
+            if room:
+                pieces.append(head)
+            break
+        pieces.append(piece)
+        room -= len(piece.values) if isinstance(piece, Rows) else 0
+    return pieces
+
+
+def _split(rows: Rows, n: int) -> tuple[Rows, Rows]:
+    head, tail = (
+        Rows(item=rows.item, values=rows.values[s], start=rows.start[s], end=rows.end[s])
+        for s in (slice(None, n), slice(n, None))
+    )
+    return head, tail

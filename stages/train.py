@@ -1,0 +1,169 @@
+"""Stage two: features and labels -> cross-validated numbers, a bundle, a run folder."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from models.blstm_attention_dnn import BLSTMAttentionDNN
+from models.bundle import Bundle, save_bundle
+from models.fitting import fit
+from reports.metrics import evaluate
+from stages.crossvalidate import cross_validate, cross_validate_svm, make_task
+from stages.run_folder import BUNDLE, RunNotes, check_unused, model_card, write_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from stages.crossvalidate import Evaluation, Task
+    from stages.dataset import Dataset
+    from stages.train_options import TrainOptions
+
+    Tick = Callable[[str], None]
+
+logger = logging.getLogger("emostack." + __name__)
+
+
+def train(
+    dataset: Dataset,
+    options: TrainOptions,
+    run_folder: Path,
+    *,
+    notes: RunNotes | None = None,
+    on_progress: Callable[[int, int, str], None] | None = None,
+) -> dict[str, Any]:
+    """Cross-validate, train the final models, write the run folder.
+
+    Parameters
+    ----------
+    dataset : utterances with speakers and emotions
+    options : what to do
+    run_folder : made if need be; must not hold a run yet
+    notes : for the report and the model card
+    on_progress : called with steps done, steps in all, and what was done
+
+    Returns
+    -------
+    the fields of ``train --json``: numbers in percent, paths as text
+
+    Raises
+    ------
+    TrainError, FoldError, RunFolderError
+        Labels, speakers, options or a folder that cannot be worked with; told before any training.
+    """
+    started = time.monotonic()
+    notes = notes or RunNotes()
+    notes = replace(notes, provenance=dict(notes.provenance))
+    check_unused(run_folder)
+    task = make_task(dataset, options)
+    tick = _ticker(_n_steps(task, options), on_progress)
+    network = BLSTMAttentionDNN(
+        options.classifier, n_features=task.n_inputs, n_labels=len(task.labels)
+    )
+    evaluations = _evaluate_all(task, network, options, tick)
+    metrics = {
+        evaluation.name: evaluate(evaluation.predictions, list(task.labels))
+        for evaluation in evaluations
+    }
+    card = model_card(task, options, notes, metrics)
+    bundle = _final_models(task, network, options, evaluations, card, tick)
+    run_folder.mkdir(parents=True, exist_ok=True)
+    save_bundle(bundle, run_folder / BUNDLE)
+    notes.provenance["train_seconds"] = round(time.monotonic() - started, 1)
+    write_run(run_folder, task, options, notes, evaluations, metrics)
+    return _result(task, options, metrics, notes, run_folder)
+
+
+def _ticker(n_steps: int, on_progress: Callable[[int, int, str], None] | None) -> Tick:
+    done = 0
+
+    def tick(what: str) -> None:
+        nonlocal done
+        done += 1
+        logger.debug("%d of %d: %s", done, n_steps, what)
+        if on_progress is not None:
+            on_progress(done, n_steps, what)
+
+    return tick
+
+
+def _kinds(options: TrainOptions) -> list[str]:
+    """Normalisations to evaluate: the headline's, and an inductive one beside a transductive."""
+    return list(dict.fromkeys([options.normalise, options.inductive]))
+
+
+def _n_steps(task: Task, options: TrainOptions) -> int:
+    per_kind = len(task.folds) * (len(options.seeds) + options.baselines)
+    return len(_kinds(options)) * per_kind + len(options.seeds)
+
+
+def _evaluate_all(
+    task: Task, network: BLSTMAttentionDNN, options: TrainOptions, tick: Tick
+) -> list[Evaluation]:
+    kinds = _kinds(options)
+    evaluations = [cross_validate(task, network, kind, options, tick) for kind in kinds]
+    if options.baselines:
+        evaluations += [cross_validate_svm(task, kind, options, tick) for kind in kinds]
+    return evaluations
+
+
+def _final_models(
+    task: Task,
+    network: BLSTMAttentionDNN,
+    options: TrainOptions,
+    evaluations: list[Evaluation],
+    card: dict[str, Any],
+    tick: Tick,
+) -> Bundle:
+    """One model a seed on all speakers, for the median best epoch of the folds."""
+    kind = options.normalise if options.speaker_bundle else options.inductive
+    n_epochs = next(own.median_best_epoch for own in evaluations if own.name == kind)
+    normalisation = task.normalisation(kind, task.all_rows)
+    stacks = normalisation.transform(task.dataset.stacks, task.speakers)
+    everything = task.part(stacks, task.all_rows)
+    weights = {}
+    for seed in options.seeds:
+        fit(network, everything, seed=seed, n_epochs=n_epochs, balance=options.balance)
+        weights[seed] = network.weights()
+        tick(f"final model, seed {seed}")
+    return Bundle(
+        labels=task.labels,
+        recipe_id=task.dataset.recipe_id,
+        recipe_json=task.dataset.recipe_json,
+        feature_dim=task.dataset.stacks[0].shape[1],
+        normalisation=normalisation,
+        classifier=options.classifier,
+        weights=weights,
+        card={**card, "normalisation": kind, "final_epochs": n_epochs},
+    )
+
+
+def _result(
+    task: Task,
+    options: TrainOptions,
+    metrics: dict[str, dict[str, Any]],
+    notes: RunNotes,
+    run_folder: Path,
+) -> dict[str, Any]:
+    headline = metrics[options.normalise]
+    names = (
+        "uar_pooled", "uar_ensemble", "uar_interval", "uar_interval_utterances", "uar_fold_mean",
+        "uar_fold_sd", "uar_seeds", "wa", "macro_f1", "recall_by_class",
+    )  # fmt: skip
+    return {
+        **{name: headline[name] for name in names},
+        "uar_inductive": metrics[options.inductive]["uar_pooled"],
+        "normalise": options.normalise,
+        "baselines": {
+            name: own["uar_pooled"] for name, own in metrics.items() if name.startswith("svm-")
+        },
+        "n_utterances": len(task.dataset.stacks),
+        "n_segments": sum(len(stack) for stack in task.dataset.stacks),
+        "warning": notes.warning,
+        "seconds": notes.provenance["train_seconds"],
+        "bundle": str(run_folder / BUNDLE),
+        "run": str(run_folder),
+    }

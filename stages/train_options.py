@@ -1,0 +1,72 @@
+"""What a training is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from models.blstm_attention_dnn import ClassifierSettings
+from models.fitting import BALANCES
+from models.linear_svm import SVMSettings
+from models.normalisation import STANDARDISE
+
+
+class TrainError(ValueError):
+    """Options or labels that no classifier can be trained by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """What a training is asked to do.
+
+    Parameters
+    ----------
+    folds : column of the manifest to fold by
+    normalise : ``speaker``, ``train`` or ``none``: the evaluation shown first. Where it is
+        ``speaker``, which is transductive, ``train`` is evaluated beside it
+    seeds : one training a fold for each
+    balance : ``weights``, ``oversample`` or ``none``
+    n_components : principal components kept, 0 = no PCA; fewer where there are fewer features
+    validation_share : share of a fold's training speakers set aside to find the best epoch by
+    refit : train again on all training speakers of the fold, for as many epochs as were best
+    baselines : evaluate the linear SVM on the same folds, too
+    speaker_bundle : normalise the bundle by speaker, not inductively
+    n_examples : utterances kept with their attention for the report
+    classifier, svm : settings of the two classifiers
+    """
+
+    folds: str = "speaker"
+    normalise: str = "speaker"
+    seeds: tuple[int, ...] = (0,)
+    balance: str = "weights"
+    n_components: int = 256
+    validation_share: float = 0.25
+    refit: bool = True
+    baselines: bool = True
+    speaker_bundle: bool = False
+    n_examples: int = 6
+    classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
+    svm: SVMSettings = field(default_factory=SVMSettings)
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("normalise", self.normalise, STANDARDISE),
+            ("balance", self.balance, BALANCES),
+        ):
+            if value not in known:
+                raise TrainError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+        if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
+            raise TrainError(f"seeds are {self.seeds}; expected different numbers from 0")
+        if self.n_components < 0 or self.n_examples < 0:
+            raise TrainError(
+                f"n_components is {self.n_components} and n_examples {self.n_examples}; "
+                f"expected 0 or more"
+            )
+        if not 0 < self.validation_share < 1:
+            raise TrainError(
+                f"validation_share is {self.validation_share}; expected between 0 and 1"
+            )
+
+    @property
+    def inductive(self) -> str:
+        """The normalisation of the inductive number: the headline's own, or ``train``."""
+        return "train" if self.normalise == "speaker" else self.normalise

@@ -1,0 +1,256 @@
+"""Stage one through its front door: nothing lost, nothing done twice, bad files told."""
+
+import dataclasses
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from distributed import LocalCluster
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features_cache.lock import LockedError, writer_lock
+from features_cache.store import Store
+from features_cache.verify import verify
+from pipeline.cluster import ClusterError, open_workers
+from stages.extract import portion
+from stages.manifest import complete, write_manifest
+from stages.plan import TRANSIENT, Item
+from stages.segment_features import Failed, window_events
+from tests.hostile_audio import voice_like, write_hostile_corpus
+from tests.small_job import Job, write_corpus
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return Job(tmp_path)
+
+
+@pytest.fixture
+def extracted(job: Job) -> Job:
+    job.extract()
+    return job
+
+
+def test_every_utterance_gets_its_segments(extracted: Job) -> None:
+    stacks = extracted.stacks()
+    assert set(stacks) == set(extracted.manifest["utterance_id"])
+    for name, stack in stacks.items():
+        duration_s = soundfile.info(extracted.audio / f"{name}.wav").duration
+        n_frames = 1 + (round(duration_s * 16000) - 512) // 160
+        assert len(stack) == max(1, 1 + math.ceil((n_frames - 64) / 16))
+        assert stack.dtype == np.float32
+        assert np.isfinite(stack).all()
+
+
+def test_the_same_command_again_does_nothing(extracted: Job) -> None:
+    before = sorted(path.name for path in extracted.store_folder.rglob("*"))
+    again = extracted.extract()
+    assert (again["n_new"], again["n_skipped"], again["n_segments"]) == (0, 8, 0)
+    assert again["generation"] == 1
+    assert sorted(path.name for path in extracted.store_folder.rglob("*")) == before
+
+
+def test_changed_renamed_and_deleted_files_are_exactly_that(extracted: Job) -> None:
+    soundfile.write(extracted.audio / "u1.wav", voice_like(1.1, seed=99), 16000)
+    (extracted.audio / "u2.wav").rename(extracted.audio / "moved.wav")
+    (extracted.audio / "u3.wav").unlink()
+    rows = extracted.manifest[extracted.manifest["utterance_id"] != "u3"].copy()
+    rows.loc[rows["utterance_id"] == "u2", ["utterance_id", "file"]] = "moved", "moved.wav"
+    extracted.manifest = rows
+    old = extracted.stacks()
+    counts = {"n_new": 0, "n_changed": 1, "n_renamed": 1, "n_gone": 1, "n_to_extract": 1}
+    plan = extracted.plan()
+    assert {name: plan[name] for name in counts} == counts
+    done = extracted.extract()
+    assert {name: done[name] for name in counts} == counts
+    new = extracted.stacks()
+    assert set(new) == {"u0", "u1", "moved", "u4", "u5", "u6", "u7"}
+    np.testing.assert_array_equal(new["moved"], old["u2"])
+    assert new["u1"].shape != old["u1"].shape
+    assert done["n_segments"] == len(new["u1"])
+
+
+def test_a_dry_run_writes_no_store(job: Job) -> None:
+    plan = job.plan()
+    assert (plan["n_new"], plan["n_to_extract"], plan["generation"]) == (8, 8, 0)
+    assert not job.store_folder.exists()
+
+
+def test_one_process_a_local_cluster_and_a_running_one_give_the_same_bytes(
+    tmp_path: Path,
+) -> None:
+    jobs = []
+    for name in ("here", "local", "running"):
+        (tmp_path / name).mkdir()
+        jobs.append(Job(tmp_path / name))
+    here, local, running = jobs
+    here.extract(n_workers=0)
+    local.extract(n_workers=2)
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50
+    ) as cluster:
+        running.extract(scheduler=cluster.scheduler_address)
+    expected = here.stacks()
+    for other in (local, running):
+        found = other.stacks()
+        assert set(found) == set(expected)
+        for name, stack in expected.items():
+            assert found[name].tobytes() == stack.tobytes()
+
+
+def test_a_batch_size_never_changes_a_feature(tmp_path: Path) -> None:
+    stacks = []
+    for size in (8, 32):
+        (tmp_path / str(size)).mkdir()
+        job = Job(tmp_path / str(size))
+        job.extract(batch_size=size)
+        stacks.append(job.stacks())
+    for name, stack in stacks[0].items():
+        assert stack.tobytes() == stacks[1][name].tobytes()
+
+
+def test_a_scheduler_that_does_not_answer_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.cluster.CONNECT_S", 1)
+    with (
+        pytest.raises(ClusterError, match=r"no Dask scheduler answered at tcp://127\.0\.0\.1:9"),
+        open_workers(0, "tcp://127.0.0.1:9", store=tmp_path, scratch=tmp_path),
+    ):
+        pass
+
+
+def test_twenty_bad_inputs_are_processed_or_quarantined_each_for_its_own_reason(
+    tmp_path: Path,
+) -> None:
+    job = Job(tmp_path)
+    made = write_hostile_corpus(job.audio / "hostile", long_s=30)
+    hostile = pd.DataFrame(
+        {
+            "utterance_id": list(made),
+            "file": [str(path.relative_to(job.audio)) for path, _ in made.values()],
+            "corpus": "small",
+            "speaker": "",
+            "emotion": "",
+        }
+    )
+    job.manifest = pd.concat([job.manifest, complete(hostile)], ignore_index=True)
+    done = job.extract()
+    rows = Store(job.store_folder).generation.rows.set_index("utterance_id")
+    seen = {name: rows.loc[name, "reason"] or "ok" for name in made}
+    assert seen == {name: code for name, (_, code) in made.items()}
+    n_bad = sum(code != "ok" for _, code in made.values())
+    assert done["n_quarantined"] == done["n_quarantined_total"] == n_bad
+    assert len(job.stacks()) == 8 + len(made) - n_bad
+    again = job.extract()
+    assert (again["n_quarantined"], again["n_quarantined_total"]) == (0, n_bad)
+    assert again["n_to_extract"] == 0
+    retried = job.extract(retry_quarantined=True)
+    assert retried["n_quarantined"] == 0
+    assert retried["n_retried"] > 0
+
+
+def test_a_second_extraction_is_refused_while_one_runs(extracted: Job) -> None:
+    with writer_lock(extracted.store_folder), pytest.raises(LockedError, match="process"):
+        extracted.extract()
+
+
+def test_labels_change_without_touching_audio(extracted: Job) -> None:
+    extracted.manifest["emotion"] = "anger"
+    done = extracted.extract()
+    assert (done["n_relabelled"], done["n_segments"], done["generation"]) == (8, 0, 2)
+
+
+def test_features_that_do_not_fit_float16_quarantine_their_utterance(job: Job) -> None:
+    tiny = (-1e-4, 1e-4)  # dB: everything lands far outside what a network expects
+    network = dataclasses.replace(
+        job.recipe.network, channel_ranges=(tiny, tiny, tiny), layers=("conv1",)
+    )
+    job.recipe = dataclasses.replace(job.recipe, network=network, dtype="float16")
+    done = job.extract()
+    rows = Store(job.workdir.store_folder(job.recipe.recipe_id)).generation.rows
+    assert done["n_quarantined"] == 8
+    assert set(rows["reason"]) == {"float16_overflow"}
+
+
+def test_a_file_that_changes_while_it_is_read_is_tried_again(job: Job) -> None:
+    item = dataclasses.replace(_item(job.audio / "u0.wav"), mtime_ns=1)
+    events = list(window_events([item], job.recipe))
+    assert isinstance(events[-1], Failed)
+    assert events[-1].code == "changed_during_run"
+    assert events[-1].code in TRANSIENT
+
+
+@given(sizes=st.lists(st.integers(1, 10**8), max_size=60), n_workers=st.integers(0, 9))
+def test_portions_hold_everything_once_and_in_order(sizes: list[int], n_workers: int) -> None:
+    items = [dataclasses.replace(_item(Path(str(i))), size=size) for i, size in enumerate(sizes)]
+    portions = list(portion(items, n_workers))
+    assert [item for one in portions for item in one] == items
+    assert all(portions)
+
+
+def _item(path: Path) -> Item:
+    return Item(
+        key="0" * 64,
+        utterance_id=path.stem,
+        view="clean",
+        path=str(path),
+        start=0.0,
+        end=math.nan,
+        size=1,
+        mtime_ns=0,
+    )
+
+
+def test_kill_9_loses_at_most_the_shards_in_flight(tmp_path: Path) -> None:
+    reference = tmp_path / "reference"
+    reference.mkdir()
+    calm, shaken = Job(reference), Job(tmp_path)
+    for job in (calm, shaken):
+        job.manifest = write_corpus(job.audio, n=24)
+    calm.extract()
+    write_manifest(shaken.manifest, tmp_path / "m.csv")
+    shards = shaken.store_folder / "shards"
+    process = _start(tmp_path)
+    try:
+        deadline = time.monotonic() + 120
+        while not list(shards.glob("*.h5")) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    finished = {path.name: path.read_bytes() for path in shards.glob("*.h5")}
+    assert finished
+    assert [p.code for p in verify(Store(shaken.store_folder), full=True)] == []
+    done = shaken.extract()
+    assert done["n_to_extract"] < 24
+    assert done["n_skipped"] + done["n_to_extract"] == 24
+    assert {name: (shards / name).read_bytes() for name in finished} == finished
+    assert list(shards.glob(".*")) == []
+    expected, found = calm.stacks(), shaken.stacks()
+    assert {k: v.tobytes() for k, v in found.items()} == {
+        k: v.tobytes() for k, v in expected.items()
+    }
+    assert list(verify(Store(shaken.store_folder), full=True)) == []
+
+
+def _start(folder: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "extract"]
+    command += [str(folder / "m.csv"), "--audio", str(folder / "audio")]
+    command += ["--recipe", str(folder / "tiny.toml"), "--workdir", str(folder / "runs")]
+    command += ["--workers", "0", "--quiet"]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )

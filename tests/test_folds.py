@@ -1,0 +1,111 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.folds import Fold, FoldError, check_fold, make_folds, split_validation
+
+
+def table(speakers: list[str], **columns: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "utterance_id": [f"u{i}" for i in range(len(speakers))],
+            "speaker": speakers,
+            **columns,
+        }
+    )
+
+
+def keys(n: int) -> list[str]:
+    return [f"key{i}" for i in range(n)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=80))
+def test_every_row_is_tested_once_and_no_speaker_is_on_both_sides(numbers: list[int]) -> None:
+    speakers = [f"s{i}" for i in [*numbers, 31]]
+    folds = make_folds(table(speakers), keys(len(speakers)))
+    assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(len(speakers)))
+    for fold in folds:
+        assert not {speakers[i] for i in fold.test} & {speakers[i] for i in fold.train}
+        assert len(fold.test) + len(fold.train) == len(speakers)
+
+
+@pytest.mark.parametrize(("n_speakers", "n_folds"), [(2, 2), (12, 12), (13, 10), (40, 10)])
+def test_up_to_twelve_speakers_are_left_out_alone(n_speakers: int, n_folds: int) -> None:
+    speakers = [f"{i:02}" for i in range(n_speakers)] * 2
+    folds = make_folds(table(speakers), keys(len(speakers)))
+    assert len(folds) == n_folds
+    if n_speakers <= 12:
+        assert [fold.name for fold in folds] == sorted(set(speakers))
+
+
+def test_sessions_and_columns_of_the_users_own_make_folds() -> None:
+    manifest = table(["a", "b", "c", "d"], session=["1", "1", "2", "2"], part=["x", "y", "y", "y"])
+    assert [fold.name for fold in make_folds(manifest, keys(4), column="session")] == ["1", "2"]
+    assert [len(fold.test) for fold in make_folds(manifest, keys(4), column="part")] == [1, 3]
+
+
+def test_a_fold_that_shares_a_speaker_is_refused() -> None:
+    manifest = table(["a", "b", "a", "d"], session=["1", "1", "2", "2"])
+    with pytest.raises(FoldError, match="fold '1' shares speaker a between training and test"):
+        make_folds(manifest, keys(4), column="session")
+
+
+def test_a_fold_that_shares_audio_is_refused() -> None:
+    with pytest.raises(FoldError, match="shares audio same between training and test"):
+        make_folds(table(["a", "b", "c"]), ["same", "same", "other"])
+
+
+def test_check_fold_accepts_what_is_disjoint() -> None:
+    fold = Fold(name="x", train=np.array([0, 1]), test=np.array([2]))
+    check_fold(fold, ["a", "a", "b"], keys(3))
+
+
+@pytest.mark.parametrize(
+    ("manifest", "column", "message"),
+    [
+        (table(["a", "", "b", ""]), "speaker", r"2 of 4 utterances have no speaker \(u1, u3\)"),
+        (table(["a", "a"]), "speaker", "1 different values; expected at least 2"),
+        (table(["a", "b"], session=["1", "2"]), "sesion", "did you mean 'session'"),
+        (table(["a", "b"], session=["1", ""]), "session", "1 of 2 utterances have no session"),
+        (
+            table([f"s{i}" for i in range(200)], part=[str(i) for i in range(200)]),
+            "part",
+            "200 different values; expected at most 100 folds",
+        ),
+    ],
+    ids=["unknown speakers", "one speaker", "typing mistake", "empty session", "too many"],
+)
+def test_what_cannot_be_folded_is_told(manifest: pd.DataFrame, column: str, message: str) -> None:
+    with pytest.raises(FoldError, match=message):
+        make_folds(manifest, keys(len(manifest)), column=column)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 12), st.floats(0.05, 0.9), st.integers(0, 99))
+def test_validation_takes_whole_speakers_and_leaves_some(
+    n_speakers: int, share: float, seed: int
+) -> None:
+    speakers = [f"s{i % n_speakers}" for i in range(30)]
+    rows = np.arange(30)
+    train, validation = split_validation(rows, speakers, share=share, seed=seed)
+    assert sorted([*train, *validation]) == rows.tolist()
+    held = {speakers[row] for row in validation}
+    assert held
+    assert held.isdisjoint({speakers[row] for row in train})
+    assert len(train)
+
+
+def test_validation_repeats_by_seed() -> None:
+    speakers = [f"s{i}" for i in range(10)]
+    first = [split_validation(np.arange(10), speakers, share=0.2, seed=s)[1] for s in range(9)]
+    again = [split_validation(np.arange(10), speakers, share=0.2, seed=s)[1] for s in range(9)]
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert len({tuple(rows) for rows in first}) > 1
+
+
+def test_one_training_speaker_cannot_be_split() -> None:
+    with pytest.raises(FoldError, match="has 1 speaker; expected at least 2"):
+        split_validation(np.arange(3), ["a"] * 3, share=0.1, seed=0)

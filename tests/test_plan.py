@@ -1,0 +1,232 @@
+"""Plans: what is new, changed, renamed, relabelled, gone, and already there."""
+
+import math
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from features_cache.audio_hashes import AudioHashes, FileState
+from features_cache.generation import Generation
+from features_cache.store import Place
+from stages.manifest import complete
+from stages.plan import Plan, make_plan
+
+ROOT = Path("/audio")
+
+
+def manifest(files: dict[str, str], **columns: object) -> pd.DataFrame:
+    """One row an utterance: id -> file."""
+    rows = pd.DataFrame({"utterance_id": list(files), "file": list(files.values())})
+    return complete(rows.assign(**{"corpus": "c", "speaker": "", "emotion": "", **columns}))
+
+
+def states(contents: dict[str, str]) -> dict[Path, FileState]:
+    """File -> state; the content stands in for the digest, and ``!code`` for a failure."""
+    return {
+        ROOT / file: FileState(code=content[1:])
+        if content.startswith("!")
+        else FileState(sha256=content, size=1000, mtime_ns=1)
+        for file, content in contents.items()
+    }
+
+
+class World:
+    """A store that is extracted into by filling in places."""
+
+    def __init__(self) -> None:
+        self.generation = Generation()
+        self.places: dict[str, Place] = {}
+
+    def plan(
+        self, rows: pd.DataFrame, contents: dict[str, str], *, retry_quarantined: bool = False
+    ) -> Plan:
+        return make_plan(
+            rows,
+            [ROOT / file for file in rows["file"]],
+            states(contents),
+            self.generation,
+            self.places,
+            retry_quarantined=retry_quarantined,
+        )
+
+    def carry_out(self, plan: Plan, failing: dict[str, str] | None = None) -> None:
+        rows = plan.rows.copy()
+        for item in plan.items:
+            code = (failing or {}).get(item.utterance_id)
+            mine = rows["key"] == item.key
+            if code:
+                rows.loc[mine, ["status", "reason"]] = "quarantined", code
+            else:
+                self.places[item.key] = Place(shard="s.h5", row_start=0, row_end=1)
+                rows.loc[mine, ["status", "reason", "shard"]] = "live", "", "s.h5"
+        table = pd.concat([plan.carried, rows.drop(columns="change")], ignore_index=True)
+        self.generation = Generation(number=self.generation.number + 1, rows=table)
+
+
+@pytest.fixture
+def world() -> World:
+    """Three utterances, extracted."""
+    world = World()
+    files = {"a": "a.wav", "b": "b.wav", "c": "c.wav"}
+    world.carry_out(world.plan(manifest(files), {"a.wav": "A", "b.wav": "B", "c.wav": "C"}))
+    return world
+
+
+def changes(plan: Plan) -> dict[str, str]:
+    return dict(zip(plan.rows["utterance_id"], plan.rows["change"], strict=True))
+
+
+def test_an_empty_store_lacks_everything() -> None:
+    plan = World().plan(manifest({"a": "a.wav", "b": "b.wav"}), {"a.wav": "A", "b.wav": "B"})
+    assert changes(plan) == {"a": "new", "b": "new"}
+    assert [item.utterance_id for item in plan.items] == ["a", "b"]
+    assert plan.items[0].path == "/audio/a.wav"
+
+
+def test_the_same_again_is_skipped(world: World) -> None:
+    plan = world.plan(
+        manifest({"a": "a.wav", "b": "b.wav", "c": "c.wav"}),
+        {"a.wav": "A", "b.wav": "B", "c.wav": "C"},
+    )
+    assert set(changes(plan).values()) == {"skipped"}
+    assert plan.items == ()
+    assert plan.gone == ()
+
+
+def test_one_changed_one_renamed_one_deleted_is_exactly_that(world: World) -> None:
+    plan = world.plan(manifest({"a": "a.wav", "bee": "bee.wav"}), {"a.wav": "A2", "bee.wav": "B"})
+    assert changes(plan) == {"a": "changed", "bee": "renamed"}
+    assert plan.gone == ("c",)
+    assert [item.utterance_id for item in plan.items] == ["a"]
+
+
+def test_a_moved_file_is_renamed_and_costs_nothing(world: World) -> None:
+    files = {"a": "new/a.wav", "b": "b.wav", "c": "c.wav"}
+    plan = world.plan(manifest(files), {"new/a.wav": "A", "b.wav": "B", "c.wav": "C"})
+    assert changes(plan) == {"a": "renamed", "b": "skipped", "c": "skipped"}
+    assert plan.items == ()
+
+
+def test_a_changed_label_touches_no_audio(world: World) -> None:
+    rows = manifest({"a": "a.wav", "b": "b.wav", "c": "c.wav"}, emotion=["joy", "", ""])
+    plan = world.plan(rows, {"a.wav": "A", "b.wav": "B", "c.wav": "C"})
+    assert changes(plan) == {"a": "relabelled", "b": "skipped", "c": "skipped"}
+    assert plan.items == ()
+
+
+def test_equal_audio_under_two_names_is_extracted_once() -> None:
+    plan = World().plan(manifest({"a": "a.wav", "b": "b.wav"}), {"a.wav": "A", "b.wav": "A"})
+    assert changes(plan) == {"a": "new", "b": "new"}
+    assert len(plan.items) == 1
+
+
+def test_two_ranges_of_one_file_are_two_utterances() -> None:
+    rows = manifest({"a": "x.wav", "b": "x.wav"}, start=[0.0, 1.0], end=[1.0, math.nan])
+    assert len(World().plan(rows, {"x.wav": "X"}).items) == 2
+
+
+def test_a_gone_utterance_that_comes_back_costs_nothing(world: World) -> None:
+    all_three = {"a.wav": "A", "b.wav": "B", "c.wav": "C"}
+    world.carry_out(world.plan(manifest({"a": "a.wav"}), {"a.wav": "A"}))
+    assert sorted(world.generation.rows["status"]) == ["gone", "gone", "live"]
+    again = world.plan(manifest({"a": "a.wav", "b": "b.wav", "c": "c.wav"}), all_three)
+    assert set(changes(again).values()) == {"skipped"}
+    world.carry_out(again)
+    assert set(world.generation.rows["status"]) == {"live"}
+
+
+def test_an_utterance_is_gone_once_not_every_night(world: World) -> None:
+    rows = manifest({"a": "a.wav"})
+    first = world.plan(rows, {"a.wav": "A"})
+    assert set(first.gone) == {"b", "c"}
+    world.carry_out(first)
+    assert world.plan(rows, {"a.wav": "A"}).gone == ()
+
+
+def test_another_corpus_in_the_same_store_is_left_alone(world: World) -> None:
+    other = manifest({"a": "other.wav"}).assign(corpus="other")
+    plan = world.plan(other, {"other.wav": "O"})
+    assert changes(plan) == {"a": "new"}
+    assert plan.gone == ()
+    assert len(plan.carried) == 3
+
+
+@pytest.mark.parametrize("code", ["missing", "empty", "permission", "io"])
+def test_a_file_that_cannot_be_read_is_quarantined_and_is_news_once(
+    world: World, code: str
+) -> None:
+    rows = manifest({"a": "a.wav", "b": "b.wav", "c": "c.wav"})
+    contents = {"a.wav": f"!{code}", "b.wav": "B", "c.wav": "C"}
+    plan = world.plan(rows, contents)
+    assert changes(plan)["a"] == "quarantined"
+    assert plan.newly_bad == {"a"}
+    world.carry_out(plan)
+    assert world.plan(rows, contents).newly_bad == frozenset()
+
+
+def test_a_bad_file_is_tried_again_when_its_bytes_change() -> None:
+    world = World()
+    rows = manifest({"a": "a.wav"})
+    world.carry_out(world.plan(rows, {"a.wav": "A"}), failing={"a": "silent"})
+    assert changes(world.plan(rows, {"a.wav": "A"})) == {"a": "quarantined"}
+    assert changes(world.plan(rows, {"a.wav": "A2"})) == {"a": "changed"}
+
+
+@pytest.mark.parametrize(("code", "tried"), [("io", True), ("memory", True), ("silent", False)])
+def test_a_transient_reason_is_tried_again_by_itself(code: str, tried: bool) -> None:
+    world = World()
+    rows = manifest({"a": "a.wav"})
+    world.carry_out(world.plan(rows, {"a.wav": "A"}), failing={"a": code})
+    assert bool(world.plan(rows, {"a.wav": "A"}).items) == tried
+    assert len(world.plan(rows, {"a.wav": "A"}, retry_quarantined=True).items) == 1
+
+
+def test_planning_changes_nothing(world: World) -> None:
+    before = world.generation.rows.copy(deep=True)
+    world.plan(manifest({"x": "x.wav"}), {"x.wav": "X"})
+    pd.testing.assert_frame_equal(world.generation.rows, before)
+
+
+def test_a_column_that_the_manifest_gains_relabels(world: World) -> None:
+    files = {"a": "a.wav", "b": "b.wav", "c": "c.wav"}
+    rows = manifest(files, room=["hall", "", ""])
+    plan = world.plan(rows, {"a.wav": "A", "b.wav": "B", "c.wav": "C"})
+    assert changes(plan) == {"a": "relabelled", "b": "skipped", "c": "skipped"}
+
+
+def test_hashes_are_remembered_by_size_and_time(tmp_path: Path) -> None:
+    audio, cache = tmp_path / "a.wav", tmp_path / "hashes.parquet"
+    audio.write_bytes(b"first")
+    os.utime(audio, ns=(10**18, 10**18))
+    hashes = AudioHashes(cache)
+    first = hashes.states([audio])[audio]
+    hashes.save()
+    audio.write_bytes(b"other")  # same size; with the old time it must be taken for the old bytes
+    os.utime(audio, ns=(10**18, 10**18))
+    assert AudioHashes(cache).states([audio])[audio] == first
+    os.utime(audio, ns=(10**18, 10**18 + 1))
+    assert AudioHashes(cache).states([audio])[audio].sha256 != first.sha256
+
+
+def test_a_file_written_just_now_is_hashed_again(tmp_path: Path) -> None:
+    audio = tmp_path / "a.wav"
+    audio.write_bytes(b"first")
+    hashes = AudioHashes(tmp_path / "hashes.parquet")
+    hashes.states([audio])
+    hashes.save()
+    assert not (tmp_path / "hashes.parquet").exists()
+
+
+def test_files_that_cannot_be_hashed_say_why(tmp_path: Path) -> None:
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "folder.wav").mkdir()
+    names = ["empty.wav", "folder.wav", "none.wav", "x" * 300 + ".wav"]
+    found = AudioHashes(tmp_path / "h.parquet").states([tmp_path / name for name in names])
+    assert [found[tmp_path / name].code for name in names] == [
+        "empty",
+        "not_a_file",
+        "missing",
+        "missing",
+    ]
