@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models.backend import backend_name
 from models.batches import in_order, pad
 from models.quiet_keras import keras, layers, ops
 
@@ -63,7 +64,7 @@ class ClassifierSettings:
     weight_decay: float = 1e-2
     batch_size: int = 64
     max_epochs: int = 30
-    patience: int = 5
+    patience: int = 4
 
     def __post_init__(self) -> None:
         counts = {
@@ -129,11 +130,6 @@ def initial_weights(
                 value[settings.lstm_units : 2 * settings.lstm_units] = FORGET_BIAS
         weights[name] = value.astype(np.float32)
     return weights
-
-
-def backend_name() -> str:
-    """Name what Keras computes with: ``tensorflow``, ``jax`` or ``torch``."""
-    return str(keras.backend.backend())
 
 
 class BLSTMAttentionDNN:

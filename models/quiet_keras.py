@@ -11,7 +11,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # what it has to say later: warnings and worse
+# Later remarks, too: a machine without CUDA is an error to it. What matters raises in Python, and
+# `emostack doctor` tells which GPUs there are.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @contextmanager

@@ -4,7 +4,6 @@ Exit status: 0 done; 1 an error, told in one line; 2 wrong usage; 3 done, but fi
 quarantined; 4 another run holds the lock; 130 interrupted, everything written so far whole.
 """
 
-import os
 import signal
 import sys
 import traceback
@@ -56,7 +55,6 @@ for verb in (
 
 def main() -> NoReturn:
     """Run the command line and exit with the contract's status."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its start-up remarks are not for users
     signal.signal(signal.SIGTERM, _interrupt)
     session = Session()
     try:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from features_cache.atomic import atomic_write
-from models.blstm_attention_dnn import backend_name
+from models.backend import backend_name
 from stages.settings import to_mapping
 
 if TYPE_CHECKING:
