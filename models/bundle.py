@@ -41,7 +41,7 @@ from models.normalisation import (
     NormalisationSettings,
     array_shapes,
 )
-from models.settings_json import SettingsJsonError, parse_object, settings_from
+from models.settings import SettingsError, from_mapping, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -211,7 +211,7 @@ def load_bundle(folder: Path) -> Bundle:
         ArrayFileError,
         ClassifierError,
         NormalisationError,
-        SettingsJsonError,
+        SettingsError,
         OSError,
     ) as error:
         raise BundleError(f"{folder} is not a sound bundle: {error}") from error
@@ -219,8 +219,8 @@ def load_bundle(folder: Path) -> Bundle:
 
 def _load(folder: Path) -> Bundle:
     document = _document(folder / "bundle.json")
-    normalisation = settings_from(NormalisationSettings, document["normalisation"])
-    classifier = settings_from(ClassifierSettings, document["classifier"])
+    normalisation = from_mapping(NormalisationSettings, document["normalisation"], complete=True)
+    classifier = from_mapping(ClassifierSettings, document["classifier"], complete=True)
     feature_dim, labels = document["feature_dim"], document["labels"]
     if normalisation.n_components > feature_dim:
         raise BundleError(

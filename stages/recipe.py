@@ -16,10 +16,10 @@ from types import MappingProxyType
 from typing import Any
 
 from models.networks import NetworkSettings
+from models.settings import SettingsError, from_mapping, to_mapping
 from models.weights import resolve as resolve_weights
 from stages.frontend.logmel import FrontEnd
 from stages.frontend.segments import Segments
-from stages.settings import SettingsError, from_mapping, to_mapping
 
 DTYPES = ("float16", "float32")
 

@@ -17,7 +17,7 @@ import pandas as pd
 
 from features_cache.atomic import atomic_write
 from models.backend import backend_name
-from stages.settings import to_mapping
+from models.settings import to_mapping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
