@@ -146,7 +146,7 @@ def _local_cluster(n_workers: int, scratch: Path) -> Iterator["Client"]:
             n_workers=n_workers,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port: 8787 may be somebody else's
             silence_logs=50,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from features_cache.store import Store
+from models.blstm_attention_dnn import ClassifierSettings
 from models.weights import WeightsError
 from pipeline.extraction import ExtractOptions, extract_features
 from pipeline.session import Session
@@ -35,7 +36,8 @@ def run_demo(session: Session, workdir: Workdir, how: ExtractOptions) -> dict[st
         corpus,
         store,
         recipe,
-        TrainOptions(),
+        # A small corpus needs a small network, and a newcomer's patience has limits.
+        TrainOptions(n_components=64, classifier=ClassifierSettings(lstm_units=64)),
         title="Demo on synthetic voices",
         provenance={"corpus": "synthetic voices, made by the demo; not real speech"},
     )

@@ -98,7 +98,7 @@ def test_one_process_a_local_cluster_and_a_running_one_give_the_same_bytes(
     here.extract(n_workers=0)
     local.extract(n_workers=2)
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
     ) as cluster:
         running.extract(scheduler=cluster.scheduler_address)
     expected = here.stacks()
