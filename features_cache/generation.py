@@ -141,7 +141,7 @@ def publish_generation(
 
 
 def read_generation(folder: Path, number: int | None = None) -> Generation:
-    """Read one generation, by default the newest; an empty store gives number 0.
+    """Read one generation, by default the newest; number 0 is the empty one before the first.
 
     Raises
     ------
@@ -150,9 +150,9 @@ def read_generation(folder: Path, number: int | None = None) -> Generation:
     """
     known = numbers(folder)
     if number is None:
-        if not known:
-            return Generation()
-        number = known[-1]
+        number = known[-1] if known else 0
+    if number == 0:
+        return Generation()
     path = generation_path(folder, number)
     try:
         table = pq.read_table(path)

@@ -37,7 +37,7 @@ def content_key(audio_sha256: str, start: float, end: float, view: str = CLEAN) 
     >>> content_key("ab" * 32, 0.0, float("nan"))[:16]
     '45542e58e0eff46e'
     """
-    span = [float(start), None if math.isnan(end) else float(end)]
+    span = [float(start) + 0.0, None if math.isnan(end) else float(end)]  # -0.0 is 0.0
     text = json.dumps([audio_sha256, *span, view], ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from features_cache.atomic import partial_path, publish
 from features_cache.keys import file_sha256
+from features_cache.shard_file import ShardFile
 
 FORMAT = 1
 CHUNK_BYTES = 256 * 1024
@@ -116,7 +117,8 @@ class ShardWriter:
         self._sealed = 0
         row_bytes = header.feature_dim * np.dtype(header.dtype).itemsize
         rows = max(1, CHUNK_BYTES // row_bytes)
-        self._file = h5py.File(self._partial, "w", libver="v110")
+        self._disk = ShardFile(self._partial)
+        self._file = h5py.File(self._disk, "w", libver="v110")
         self._features = self._file.create_dataset(
             "features",
             shape=(0, header.feature_dim),
@@ -159,6 +161,11 @@ class ShardWriter:
         ----------
         features : the header's dtype, shape (n, feature_dim)
         start, end : float64, shape (n,), seconds in the utterance
+
+        Raises
+        ------
+        ShardError
+            The disk is full, or fails.
         """
         first = self._features.shape[0]
         self._features.resize(first + len(features), axis=0)
@@ -166,6 +173,7 @@ class ShardWriter:
         self._digest.update(features)
         self._open_start.append(start)
         self._open_end.append(end)
+        self._check_disk()
 
     def end_utterance(self, *, key: str, utterance_id: str, view: str) -> None:
         """Seal the rows since the last seal as one utterance."""
@@ -201,7 +209,7 @@ class ShardWriter:
         Raises
         ------
         ShardError
-            The file does not read back as it was written; nothing is published.
+            The disk is full, or the file does not read back as written; nothing is published.
         """
         self.rollback()
         file, entries = self._file, self._entries
@@ -216,6 +224,8 @@ class ShardWriter:
         digests = np.frombuffer(b"".join(self._digests), np.uint8).reshape(-1, 32)
         file.create_dataset("utterance_sha256", data=digests)
         file.close()
+        self._disk.close()
+        self._check_disk()
         damaged = [entry.utterance_id for entry in damaged_utterances(self._partial)]
         if damaged:
             message = (
@@ -237,7 +247,19 @@ class ShardWriter:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+        self._disk.close()
         self._partial.unlink(missing_ok=True)
+
+    def _check_disk(self) -> None:
+        try:
+            self._disk.check()
+        except OSError as error:
+            message = (
+                f"{self._partial.parent} could not be written to ({error.strerror}); expected room "
+                "for a shard of up to some 70 MB; make room and run the same command again: what "
+                "was published is kept"
+            )
+            raise ShardError(message) from error
 
 
 def open_shard(path: Path) -> h5py.File:

@@ -32,7 +32,14 @@ from features_cache.generation import (
 )
 from features_cache.index_file import index_generation, write_index_file
 from features_cache.keys import CLEAN, file_sha256
-from features_cache.shard import PublishedShard, ShardError, open_shard, read_entries
+from features_cache.shard import (
+    PublishedShard,
+    ShardEntry,
+    ShardError,
+    open_shard,
+    read_entries,
+    read_header,
+)
 
 OPEN_SHARDS = 16
 """Shard files that a reader keeps open; a small part of the usual limit of 1024 descriptors."""
@@ -155,18 +162,27 @@ class Store:
         their features are whole and count as already there.
         """
         rows = self.generation.rows
-        named = rows[rows["shard"] != ""]
+        there = {path.name for path in self.shards_folder.glob("*.h5")}
+        named = rows[rows["shard"].isin(there)]
         columns = ("key", "shard", "row_start", "row_end")
         places = {
             key: Place(shard=shard, row_start=start, row_end=end)
             for key, shard, start, end in zip(*(named[c].tolist() for c in columns), strict=True)
         }
         for name in self.orphans():
-            for entry in read_entries(self.shards_folder / name):
+            for entry in self._entries_of_orphan(name):
                 places.setdefault(
                     entry.key, Place(shard=name, row_start=entry.row_start, row_end=entry.row_end)
                 )
         return places
+
+    def _entries_of_orphan(self, name: str) -> tuple[ShardEntry, ...]:
+        path = self.shards_folder / name
+        try:
+            is_ours = read_header(path).recipe_json == self.recipe_json
+            return read_entries(path) if is_ours else ()
+        except (ShardError, KeyError):  # `verify` tells of it; it must not stop a night
+            return ()
 
     def orphans(self) -> list[str]:
         """Names of published shards that the held generation does not name."""

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from features_cache.generation import Generation, GenerationError, numbers, read_generation
 from features_cache.index_file import index_generation
 from features_cache.keys import file_sha256
 from features_cache.shard import (
     ShardEntry,
-    ShardError,
     damaged_utterances,
     read_entries,
     read_header,
@@ -35,24 +35,27 @@ class StoreProblem:
     utterance_id: str = ""
 
 
-def verify(store: Store, *, full: bool = False) -> Iterator[StoreProblem]:
+def verify(folder: Path, *, full: bool = False) -> Iterator[StoreProblem]:
     """Yield everything that is wrong with a store.
 
     Parameters
     ----------
-    store : the store; its newest generation is the measure
+    folder : the store's folder; its newest generation that can be read is the measure
     full : read every row and compare checksums, too
     """
-    for number in numbers(store.generations_folder):
+    newest = 0
+    for number in numbers(folder / "generations"):
         try:
-            read_generation(store.generations_folder, number)
+            read_generation(folder / "generations", number)
+            newest = number
         except GenerationError as error:
             yield StoreProblem(code="torn_generation", message=str(error))
+    store = Store(folder, generation=newest)
     for name in sorted({*store.generation.shards, *store.orphans()}):
         yield from _verify_shard(store, name, full=full)
-    shown = index_generation(store.folder / "store.h5")
-    if store.generation.number and shown != store.generation.number:
-        message = f"store.h5 shows generation {shown}, the newest is {store.generation.number}"
+    shown = index_generation(folder / "store.h5")
+    if shown != newest:
+        message = f"store.h5 shows generation {shown}, the newest whole one is {newest}"
         yield StoreProblem(code="stale_index", message=message)
 
 
@@ -65,7 +68,7 @@ def _verify_shard(store: Store, name: str, *, full: bool) -> Iterator[StoreProbl
     try:
         header, entries = read_header(path), read_entries(path)
         damaged = damaged_utterances(path) if full else []
-    except (ShardError, KeyError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError) as error:  # whatever torn HDF5 gives
         yield StoreProblem(code="torn_shard", shard=name, message=str(error))
         return
     if generation.recipe_id and header.recipe_id != generation.recipe_id:

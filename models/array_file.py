@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,8 +29,10 @@ class ArrayFileError(ValueError):
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as float32 and flush them to disk; the same arrays give the same bytes."""
     with path.open("xb") as file:
-        members = {name: np.ascontiguousarray(value, DTYPE) for name, value in arrays.items()}
-        np.savez(file, allow_pickle=False, **members)
+        members: dict[str, Any] = {
+            name: np.ascontiguousarray(value, DTYPE) for name, value in arrays.items()
+        }
+        np.savez(file, **members)  # floats are never pickled
         file.flush()
         os.fsync(file.fileno())
 

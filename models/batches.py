@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 LENGTH_STEP = 8
 
@@ -45,7 +45,7 @@ def pad(
     ((2, 8, 2), [3, 1])
     """
     longest = max(len(stacks[row]) for row in rows)
-    n_steps = -(-longest // LENGTH_STEP) * LENGTH_STEP
+    n_steps = _rounded(longest)
     values = np.zeros((batch_size, n_steps, stacks[rows[0]].shape[1]), np.float32)
     mask = np.zeros((batch_size, n_steps), bool)
     mask[:, 0] = True
@@ -55,10 +55,44 @@ def pad(
     return values, mask
 
 
+def _rounded(length: int) -> int:
+    return -(-length // LENGTH_STEP) * LENGTH_STEP
+
+
 def in_order(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """Cut all rows into batches of like length, longest last; the same cut every time."""
     order = np.argsort(lengths, kind="stable")
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def within(
+    batches: Iterable[np.ndarray], lengths: np.ndarray, batch_size: int, max_steps: int
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Cut batches that would be too large into smaller ones.
+
+    Parameters
+    ----------
+    batches : rows of each
+    lengths : int64, of every stack
+    batch_size : rows that a batch is laid out for
+    max_steps : rows times padded length of the largest batch; a single stack may be longer
+
+    Yields
+    ------
+    rows of a batch, and how many it is laid out for: `batch_size`, or a smaller power of two
+
+    Examples
+    --------
+    >>> [(b.tolist(), n) for b, n in within([np.arange(3)], np.array([8, 8, 80]), 4, 160)]
+    [([0, 1], 2), ([2], 2)]
+    """
+    for rows in batches:
+        fitting = max(1, max_steps // _rounded(int(lengths[rows].max())))
+        size = batch_size
+        if size > fitting:  # few sizes, since each may be compiled
+            size = 1 << (fitting.bit_length() - 1)
+        for i in range(0, len(rows), size):
+            yield rows[i : i + size], size
 
 
 def shuffled(

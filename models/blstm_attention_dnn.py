@@ -22,11 +22,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.backend import backend_name
-from models.batches import in_order, pad
+from models.batches import in_order, pad, within
 from models.quiet_keras import keras, layers, ops
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+MAX_BATCH = 4096
+"""The most stacks a step: a batch is allocated whole, whoever asked for it."""
+
+MAX_STEPS, MAX_VALUES = 64 * 512, 1 << 28
+"""Stacks times segments, and those times features, of the largest batch that is predicted."""
 
 FORGET_BIAS = 1.0
 """Start of the forget gates' bias: remember by default (Jozefowicz et al. 2015)."""
@@ -49,7 +55,7 @@ class ClassifierSettings:
     segment_dropout : share of each stack's segments left out in training, others each time
     label_smoothing : share of the target spread over all classes, in [0, 1)
     learning_rate, weight_decay : of AdamW
-    batch_size : stacks a step
+    batch_size : stacks a step, at most `MAX_BATCH`
     max_epochs : the longest a training may take
     patience : epochs without a better validation score before training stops
     """
@@ -78,6 +84,8 @@ class ClassifierSettings:
         for name, count in counts.items():
             if count < 1:
                 raise ClassifierError(f"{name} is {count}; expected 1 or more")
+        if self.batch_size > MAX_BATCH:
+            raise ClassifierError(f"batch_size is {self.batch_size}; expected at most {MAX_BATCH}")
         for name in ("dropout", "segment_dropout", "label_smoothing"):
             if not 0 <= getattr(self, name) < 1:
                 raise ClassifierError(
@@ -239,10 +247,12 @@ class BLSTMAttentionDNN:
         lengths = np.array([len(stack) for stack in stacks], np.int64)
         probabilities = np.zeros((len(stacks), self.n_labels), np.float32)
         attention: list[np.ndarray] = [np.empty(0, np.float32)] * len(stacks)
-        for rows in in_order(lengths, self.settings.batch_size):
-            outputs = self._reader.predict_on_batch(
-                list(pad(stacks, rows, self.settings.batch_size))
-            )
+        # A batch is as long as its longest stack: beside one recording of an hour, a full batch
+        # would not fit into memory. Stacks of ordinary length are not touched by the limit.
+        batch_size = self.settings.batch_size
+        most = min(MAX_STEPS, MAX_VALUES // self.n_features)
+        for rows, size in within(in_order(lengths, batch_size), lengths, batch_size, most):
+            outputs = self._reader.predict_on_batch(list(pad(stacks, rows, size)))
             probabilities[rows] = np.asarray(outputs[0])[: len(rows)]
             for place, row in enumerate(rows):
                 attention[row] = np.asarray(outputs[1])[place, : lengths[row]]

@@ -222,14 +222,9 @@ def _load(folder: Path) -> Bundle:
     normalisation = from_mapping(NormalisationSettings, document["normalisation"], complete=True)
     classifier = from_mapping(ClassifierSettings, document["classifier"], complete=True)
     feature_dim, labels = document["feature_dim"], document["labels"]
-    if normalisation.n_components > feature_dim:
-        raise BundleError(
-            f"{normalisation.n_components} components of {feature_dim} features; "
-            f"expected at most as many components as features"
-        )
+    check_limits(labels, document["seeds"], feature_dim, normalisation, classifier)
     fitted = array_shapes(normalisation, feature_dim)
     needed = weight_shapes(classifier, normalisation.n_components or feature_dim, len(labels))
-    _check_size([fitted, *[needed] * len(document["seeds"])])
     return Bundle(
         labels=tuple(labels),
         recipe_id=document["recipe_id"],
@@ -244,6 +239,51 @@ def _load(folder: Path) -> Bundle:
         },
         card=document["card"],
     )
+
+
+def check_limits(
+    labels: Sequence[Any],
+    seeds: Sequence[Any],
+    feature_dim: int,
+    normalisation: NormalisationSettings,
+    classifier: ClassifierSettings,
+) -> None:
+    """Refuse what no bundle may hold; a training asks beforehand.
+
+    Parameters
+    ----------
+    labels : class names
+    seeds : one final model each
+    feature_dim : columns of a stack as the store has it
+    normalisation, classifier : settings
+
+    Raises
+    ------
+    BundleError
+        Names the limit that is passed.
+    """
+    if not 1 <= feature_dim <= MAX_FEATURES:
+        raise BundleError(f"feature_dim is {feature_dim}; expected 1 to {MAX_FEATURES}")
+    if not _distinct(labels, str, 2, MAX_LABELS) or not all(map(_is_name, labels)):
+        raise BundleError(
+            f"labels are not 2 to {MAX_LABELS} different texts of 1 to {MAX_TEXT} printable "
+            f"characters"
+        )
+    if not _distinct(seeds, int, 1, MAX_SEEDS) or not all(0 <= seed < 2**32 for seed in seeds):
+        raise BundleError(f"seeds are not 1 to {MAX_SEEDS} different numbers from 0 to 2**32 - 1")
+    if normalisation.n_components > feature_dim:
+        raise BundleError(
+            f"{normalisation.n_components} components of {feature_dim} features; "
+            f"expected at most as many components as features"
+        )
+    n_inputs = normalisation.n_components or feature_dim
+    needed = weight_shapes(classifier, n_inputs, len(labels))
+    _check_size([array_shapes(normalisation, feature_dim), *[needed] * len(seeds)])
+
+
+def _is_name(label: str) -> bool:
+    """Whether a label can be shown anywhere: a terminal would obey control characters."""
+    return 0 < len(label) <= MAX_TEXT and label.isprintable()
 
 
 def _check_size(all_shapes: Sequence[Mapping[str, tuple[int, ...]]]) -> None:
@@ -281,25 +321,14 @@ def _document(path: Path) -> dict[str, Any]:
             raise BundleError(
                 f"{key} is a {type(document[key]).__name__}; expected {kind.__name__}"
             )
-    _check_values(document)
-    return document
-
-
-def _check_values(document: Mapping[str, Any]) -> None:
-    labels, seeds = document["labels"], document["seeds"]
     if document["format"] != FORMAT:
         raise BundleError(f"format is {document['format']}; expected {FORMAT}; update emostack")
-    if not 1 <= document["feature_dim"] <= MAX_FEATURES:
-        raise BundleError(f"feature_dim is {document['feature_dim']}; expected 1 to {MAX_FEATURES}")
-    if not _distinct(labels, str, 2, MAX_LABELS) or not all(0 < len(x) <= MAX_TEXT for x in labels):
-        raise BundleError(f"labels are not 2 to {MAX_LABELS} different texts of 1 to {MAX_TEXT}")
-    if not _distinct(seeds, int, 1, MAX_SEEDS) or min(seeds) < 0:
-        raise BundleError(f"seeds are not 1 to {MAX_SEEDS} different numbers from 0")
     scalars = (str, int, float, bool, type(None))
     if not all(type(value) in scalars for value in document["card"].values()):
         raise BundleError("the card holds something that is neither text, number, bool nor null")
+    return document
 
 
-def _distinct(values: list[object], kind: type, least: int, most: int) -> bool:
+def _distinct(values: Sequence[Any], kind: type, least: int, most: int) -> bool:
     right = all(type(value) is kind for value in values)
     return right and least <= len(values) <= most and len(set(values)) == len(values)

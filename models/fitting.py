@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
     from models.blstm_attention_dnn import BLSTMAttentionDNN
 
+
+class FittingError(ValueError):
+    """A training that went astray."""
+
+
 BALANCES = ("weights", "oversample", "none")
 
 
@@ -113,16 +118,24 @@ def _run_epoch(
     return total / len(rows)
 
 
+def uar(truth: np.ndarray, heard: np.ndarray) -> float:
+    """Unweighted average recall over the classes that occur in the truth, in [0, 1].
+
+    Examples
+    --------
+    >>> uar(np.array([0, 0, 1]), np.array([0, 1, 1]))
+    0.75
+    """
+    return float(recall_score(truth, heard, labels=np.unique(truth), average="macro"))
+
+
 def score(network: BLSTMAttentionDNN, data: LabelledStacks) -> tuple[float, float]:
     """Cross-entropy in nats with all classes weighted alike, and UAR in percent."""
     probabilities, _ = network.predict(data.stacks)
     picked = probabilities[np.arange(len(data.targets)), data.targets]
     weights = class_weights(data.targets, network.n_labels)[data.targets]
     loss = float(np.mean(-np.log(np.maximum(picked, 1e-12)) * weights))
-    uar = recall_score(
-        data.targets, probabilities.argmax(axis=1), average="macro", labels=np.unique(data.targets)
-    )
-    return loss, 100 * float(uar)
+    return loss, 100 * uar(data.targets, probabilities.argmax(axis=1))
 
 
 def fit(
@@ -146,6 +159,11 @@ def fit(
     seed : decides weights, dropout and the order of the stacks
     n_epochs : at most this many epochs; default: the network's `max_epochs`
     balance : how rare classes are made up for in training
+
+    Raises
+    ------
+    FittingError
+        A loss that is not finite.
     """
     settings = network.settings
     rng = np.random.default_rng([seed, 1])
@@ -154,18 +172,29 @@ def fit(
         weights = class_weights(train.targets, network.n_labels)
     network.reset(seed)
     history = History()
-    best_loss, best_weights = math.inf, network.weights()
-    for epoch in range(1, (n_epochs or settings.max_epochs) + 1):
-        history.train_loss.append(_run_epoch(network, train, weights, balance, rng))
+    best_loss, best_weights = math.inf, None
+    for epoch in range(1, (settings.max_epochs if n_epochs is None else n_epochs) + 1):
+        loss = _run_epoch(network, train, weights, balance, rng)
+        history.train_loss.append(_finite("training", loss, epoch))
         if validation is None:
-            history.best_epoch, best_weights = epoch, network.weights()
+            history.best_epoch = epoch
             continue
-        loss, uar = score(network, validation)
-        history.validation_loss.append(loss)
-        history.validation_uar.append(uar)
+        loss, recall = score(network, validation)
+        history.validation_loss.append(_finite("validation", loss, epoch))
+        history.validation_uar.append(recall)
         if loss < best_loss:
             best_loss, best_weights, history.best_epoch = loss, network.weights(), epoch
         elif epoch - history.best_epoch >= settings.patience:
             break
-    network.set_weights(best_weights)
+    if best_weights is not None:
+        network.set_weights(best_weights)
     return history
+
+
+def _finite(what: str, loss: float, epoch: int) -> float:
+    if not math.isfinite(loss):
+        raise FittingError(
+            f"the {what} loss is {loss} in epoch {epoch}; expected a finite number; lower the "
+            f"learning rate, and look for features that are not finite"
+        )
+    return loss

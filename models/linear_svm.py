@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.metrics import recall_score
 from sklearn.model_selection import GroupKFold
 from sklearn.svm import SVC
 
-from models.normalisation import moments
+from models.fitting import uar
+from models.normalisation import NormalisationSettings, fit_normalisation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,17 +78,17 @@ def standardise(
     train : int64, rows that ``train`` takes its statistics from
     kind : ``none``, ``train`` or ``speaker`` (transductive: a test speaker's own rows are used)
     """
-    if kind == "none":
-        return vectors
-    result = np.empty_like(vectors)
-    if kind == "train":
-        mean, deviation = moments([vectors[train]])
-        np.divide(vectors - mean, deviation, out=result)
-        return result
+    fitted = fit_normalisation(
+        [vectors[train]], ["all of them"], NormalisationSettings(standardise=kind, n_components=0)
+    )
     names = np.asarray(speakers, dtype=object)
-    for name in sorted(set(speakers)):
-        mean, deviation = moments([vectors[names == name]])
-        result[names == name] = (vectors[names == name] - mean) / deviation
+    different = sorted(set(speakers))
+    rows = [np.flatnonzero(names == name) for name in different]
+    result = np.empty_like(vectors)
+    for own, part in zip(
+        rows, fitted.transform([vectors[own] for own in rows], different), strict=True
+    ):
+        result[own] = part
     return result
 
 
@@ -137,12 +137,8 @@ def choose_c(
             scores, classes = _decisions(kernel, targets, train[fit], train[held], c)
             truth.append(targets[train[held]])
             heard.append(classes[scores.argmax(axis=1)])
-        recalls.append(_uar(np.concatenate(truth), np.concatenate(heard)) if inner else 0.0)
+        recalls.append(uar(np.concatenate(truth), np.concatenate(heard)) if inner else 0.0)
     return settings.c_values[int(np.argmax(recalls))]
-
-
-def _uar(truth: np.ndarray, heard: np.ndarray) -> float:
-    return float(recall_score(truth, heard, labels=np.unique(truth), average="macro"))
 
 
 def predict_fold(

@@ -214,10 +214,13 @@ def _fit_components(
         segments = segments[np.sort(rows)]
     # Two power iterations leave less than 1 % of the variance behind of what four find.
     pca = PCA(settings.n_components, svd_solver="randomized", iterated_power=2, random_state=seed)
-    pca.fit(segments)
+    with np.errstate(invalid="ignore"):  # shares of no variance at all, which nobody reads
+        pca.fit(segments)
     scale = np.sqrt(pca.explained_variance_.mean(keepdims=True))
+    if not scale > np.finfo(np.float32).tiny:  # training segments that are all alike
+        scale = np.ones(1)
     return {
         "centre": pca.mean_.astype(np.float32),
         "components": np.ascontiguousarray(pca.components_.T, np.float32),
-        "scale": np.maximum(scale, np.finfo(np.float32).tiny).astype(np.float32),
+        "scale": scale.astype(np.float32),
     }

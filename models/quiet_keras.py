@@ -15,6 +15,9 @@ from contextlib import contextmanager
 # `emostack doctor` tells which GPUs there are.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+if not os.environ.get("KERAS_HOME"):  # set but empty, it would have Keras write to this folder
+    os.environ.pop("KERAS_HOME", None)
+
 
 @contextmanager
 def stderr_set_aside() -> Iterator[None]:

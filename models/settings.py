@@ -3,11 +3,15 @@
 import dataclasses
 import difflib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+
+MAX_DIGITS = 20
+"""Of a whole number in a file that nobody vouches for: 64 bits and a sign."""
 
 
 class SettingsError(ValueError):
@@ -67,7 +71,8 @@ def parse_object(path: Path, max_bytes: int) -> dict[str, Any]:
     Raises
     ------
     SettingsError
-        Too large, not UTF-8, not JSON, NaN or infinite numbers, a key twice, not an object.
+        Too large, not UTF-8, not JSON, nested too deep, numbers that are not finite or have too
+        many digits, a key twice, not an object.
     """
     with path.open("rb") as file:
         data = file.read(max_bytes + 1)
@@ -75,9 +80,15 @@ def parse_object(path: Path, max_bytes: int) -> dict[str, Any]:
         raise SettingsError(f"{path.name} is larger than {max_bytes} bytes")
     try:
         document = json.loads(
-            data.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_once_each
+            data.decode("utf-8"),
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_short_int,
+            object_pairs_hook=_once_each,
         )
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except SettingsError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path.name} is not JSON ({error})") from error
     if not isinstance(document, dict):
         raise SettingsError(f"{path.name} holds a {type(document).__name__}; expected an object")
@@ -86,6 +97,20 @@ def parse_object(path: Path, max_bytes: int) -> dict[str, Any]:
 
 def _refuse_constant(text: str) -> None:
     raise SettingsError(f"{text} is not a finite number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise SettingsError(f"{_shown(text)} is not a finite number")
+    return value
+
+
+def _short_int(text: str) -> int:
+    """Refuse what is too long before it is converted, which takes long, too."""
+    if len(text) > MAX_DIGITS:
+        raise SettingsError(f"a whole number has {len(text)} digits; expected {MAX_DIGITS} at most")
+    return int(text)
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -115,7 +140,7 @@ def _convert(kind: Any, value: Any, place: str, *, complete: bool) -> Any:  # no
                 _convert(k, v, f"{place}[{i}]", complete=complete)
                 for i, (k, v) in enumerate(zip(inner, value, strict=True))
             )
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 10**MAX_DIGITS:
         return float(value)
     if type(value) is kind or (get_origin(kind) is Literal and value in get_args(kind)):
         return value

@@ -8,10 +8,12 @@ hashed and compared without importing Keras, which happens only for a download. 
 no file; their identity is the sha256 of the text ``random:SEED``.
 """
 
+import contextlib
 import hashlib
 import logging
 import os
 import socket
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -180,12 +182,13 @@ def _download(settings: NetworkSettings, wanted: Path) -> None:
     stall_timeout_s = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_STALL_TIMEOUT_S)
     try:
-        getattr(keras.applications, entry.constructor)(
-            include_top=False,
-            weights="imagenet",
-            input_shape=(entry.default_size, entry.default_size, 3),
-            **options,
-        )
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is for results; Keras shows a bar
+            getattr(keras.applications, entry.constructor)(
+                include_top=False,
+                weights="imagenet",
+                input_shape=(entry.default_size, entry.default_size, 3),
+                **options,
+            )
     except Exception as error:  # Keras raises a plain Exception for a failed download
         message = f"{_absent(settings, wanted)} (downloading it failed: {error})"
         raise WeightsError(message) from error

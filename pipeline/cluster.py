@@ -5,12 +5,15 @@ each believe they own all cores halve the speed without a word.
 """
 
 import os
+import signal
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+import psutil
 
 from stages.extract import Workers
 
@@ -24,6 +27,15 @@ TASKS_IN_FLIGHT = 2
 """Tasks a worker has at hand: one to work on, one to go on with. The rest wait here."""
 
 CONNECT_S = 10
+
+WORKER_BYTES = 1.5 * 2**30
+"""Memory to plan for one worker process: the default recipe's takes 0.9 GiB."""
+
+
+def default_workers() -> int:
+    """Choose how many local processes: one a core, as far as the memory goes."""
+    by_memory = psutil.virtual_memory().available // WORKER_BYTES
+    return max(1, min(os.cpu_count() or 1, int(by_memory)))
 
 
 class ClusterError(RuntimeError):
@@ -60,7 +72,7 @@ class DaskWorkers:
 
     def run(self, work: Callable[[Task], Result], tasks: deque[Task]) -> Iterator[Result]:
         """Run tasks until none is left, results in the order they come; more may be added."""
-        from distributed import as_completed
+        from distributed import KilledWorker, as_completed
 
         running = as_completed(loop=self._client.loop)
         n_running = 0
@@ -71,12 +83,21 @@ class DaskWorkers:
                 n_running += 1
             future = next(running)
             n_running -= 1
-            yield future.result()
+            try:
+                result = future.result()
+            except KilledWorker as error:
+                message = (
+                    f"worker processes died again and again on one task ({error.task}); expected "
+                    "them to live: look for a lack of memory, or use --workers 0 to see which file "
+                    "it is; what was finished is kept"
+                )
+                raise ClusterError(message) from error
+            yield result
 
 
 @contextmanager
 def open_workers(
-    n_workers: int, scheduler: str | None, *, store: Path, scratch: Path
+    n_workers: int, scheduler: str | None, *, store: Path, audio: Path, scratch: Path
 ) -> Iterator[Workers]:
     """Provide the workers for one extraction.
 
@@ -85,6 +106,7 @@ def open_workers(
     n_workers : processes of a local cluster; 0 for no cluster at all
     scheduler : address of a running scheduler, such as ``tcp://host:8786``; beats `n_workers`
     store : folder that every worker must see
+    audio : file that every worker must see
     scratch : folder for the local cluster's own files
 
     Raises
@@ -94,7 +116,7 @@ def open_workers(
     """
     if scheduler is not None:
         with _connect(scheduler) as client:
-            _refuse_unfit_workers(client, store)
+            _refuse_unfit_workers(client, store, audio)
             yield DaskWorkers(client)
     elif n_workers == 0:
         yield ThisProcess()
@@ -146,16 +168,24 @@ def _local_cluster(n_workers: int, scratch: Path) -> Iterator["Client"]:
             n_workers=n_workers,
             threads_per_worker=1,
             processes=True,
+            memory_limit=0,  # a limit would pause a worker without a word; results are tiny
             dashboard_address="127.0.0.1:0",  # any free port: 8787 may be somebody else's
             silence_logs=50,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
+        # Ctrl-C in a terminal reaches every process of the group; only this one has to answer it.
+        client.run(ignore_interrupts)
         yield client
 
 
-def _refuse_unfit_workers(client: "Client", store: Path) -> None:
-    """Compare package versions, and have every worker find a file that was just made."""
+def ignore_interrupts() -> None:
+    """Leave Ctrl-C to the process that the user started."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _refuse_unfit_workers(client: "Client", store: Path, audio: Path) -> None:
+    """Compare package versions, and have every worker find a new file and an old one."""
     from stages.shard_work import package_versions
 
     mine = package_versions()
@@ -169,16 +199,17 @@ def _refuse_unfit_workers(client: "Client", store: Path) -> None:
                 "since features would differ; bring the worker's environment up to date"
             )
             raise ClusterError(message)
-    token = store / f".seen-{uuid.uuid4().hex}"
+    token = store.absolute() / f".seen-{uuid.uuid4().hex}"
     token.touch()
     try:
-        seen: dict[str, Any] = client.run(os.path.exists, str(token.absolute()))
+        for path in (token, audio):
+            seen: dict[str, bool] = client.run(os.path.exists, str(path))
+            blind = [worker for worker, found in seen.items() if not found]
+            if blind:
+                message = (
+                    f"worker {blind[0]} does not see {path.parent}; expected folders that all "
+                    "workers share; put --workdir and the audio on shared storage"
+                )
+                raise ClusterError(message)
     finally:
         token.unlink()
-    blind = [worker for worker, found in seen.items() if not found]
-    if blind:
-        message = (
-            f"worker {blind[0]} does not see {store.absolute()}; expected a folder that all "
-            "workers share; put --workdir on shared storage"
-        )
-        raise ClusterError(message)

@@ -8,7 +8,7 @@ from models.blstm_attention_dnn import ClassifierSettings
 from models.weights import WeightsError
 from pipeline.extraction import ExtractOptions, extract_features
 from pipeline.session import Session
-from pipeline.training import run_training
+from pipeline.training import SYNTHETIC_VOICES, run_training
 from pipeline.workdir import Workdir
 from stages.corpora.synthetic import write_corpus
 from stages.corpora.table import reader
@@ -39,6 +39,7 @@ def run_demo(session: Session, workdir: Workdir, how: ExtractOptions) -> dict[st
         # A small corpus needs a small network, and a newcomer's patience has limits.
         TrainOptions(n_components=64, classifier=ClassifierSettings(lstm_units=64)),
         title="Demo on synthetic voices",
+        warning=SYNTHETIC_VOICES,
         provenance={"corpus": "synthetic voices, made by the demo; not real speech"},
     )
     return {

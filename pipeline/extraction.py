@@ -1,6 +1,5 @@
 """Stage one as one job: lock, hash, plan, extract, publish."""
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from features_cache.audio_hashes import AudioHashes
 from features_cache.generation import Generation
 from features_cache.lock import writer_lock
 from features_cache.store import Store
-from pipeline.cluster import open_workers
+from pipeline.cluster import default_workers, open_workers
 from pipeline.progress import meter
 from pipeline.session import Session
 from pipeline.workdir import Workdir
@@ -134,8 +133,10 @@ def _plan(
     workdir.features.mkdir(parents=True, exist_ok=True)
     hashes = AudioHashes(workdir.hashes_file)
     paths = audio_paths(manifest, root)
-    states = hashes.states(paths)
-    hashes.save()
+    try:
+        states = hashes.states(paths)
+    finally:  # what was hashed before an interruption is not hashed again
+        hashes.save()
     return make_plan(
         manifest,
         paths,
@@ -157,14 +158,17 @@ def _carry_out(
     n_workers = options.n_workers
     audio_bytes = sum(item.size for item in plan.items)
     if n_workers is None:
-        n_workers = 0 if audio_bytes < LITTLE_AUDIO_BYTES else os.cpu_count() or 1
+        n_workers = 0 if audio_bytes < LITTLE_AUDIO_BYTES else default_workers()
     if not plan.items:
         n_workers, scheduler = 0, None
     else:
         scheduler = options.scheduler
     workdir.scratch.mkdir(exist_ok=True)
+    audio = Path(plan.items[0].path) if plan.items else workdir.root
     with (
-        open_workers(n_workers, scheduler, store=store.folder, scratch=workdir.scratch) as workers,
+        open_workers(
+            n_workers, scheduler, store=store.folder, audio=audio, scratch=workdir.scratch
+        ) as workers,
         meter("extracting", len(plan.items), quiet=session.quiet) as progress,
     ):
         began, n_segments = time.monotonic(), 0
@@ -187,6 +191,11 @@ def _tell(session: Session, plan: Plan) -> None:
         if ids:
             names = "" if change == "skipped" else _names(ids)
             session.say(f"{change:>12} {len(ids):6d}  {names}".rstrip())
+    if plan.gone and len(plan.gone) == plan.n_known:
+        session.warn(
+            f"all {plan.n_known} utterances known of this corpus are gone; if the manifest is of "
+            "another corpus, name it in the column 'corpus'"
+        )
     if plan.gone:
         session.say(f"{'gone':>12} {len(plan.gone):6d}  {_names(list(plan.gone))}")
     session.say(f"{'to extract':>12} {len(plan.items):6d}")

@@ -30,7 +30,9 @@ class Session:
             click.echo(text, err=True)
 
     def warn(self, text: str) -> None:
-        """Tell what the user has to know, quiet or not."""
+        """Tell what the user has to know, quiet or not; no text commands the terminal."""
+        if not text.isprintable():
+            text = text.encode("unicode_escape").decode("ascii")
         click.echo(click.style("warning: ", fg="yellow") + text, err=True)
 
     def result(self, fields: dict[str, Any], text: str) -> None:

@@ -1,24 +1,22 @@
 """Finding stores below a workdir, without needing the network's weights."""
 
 import dataclasses
-from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from features_cache.generation import GenerationError
 from features_cache.store import Store, StoreError
 from pipeline.workdir import Workdir
-from stages.recipe import RECIPES, Recipe, load_recipe, recipe_from_json
+from stages.recipe import RECIPES, Recipe, RecipeError, load_recipe, recipe_from_json
 
 
-def all_stores(workdir: Workdir) -> Iterator[Store]:
-    """Open every store below a workdir."""
-    if workdir.features.is_dir():
-        for folder in sorted(workdir.features.iterdir()):
-            if (folder / "recipe.json").is_file():
-                yield Store(folder)
+def store_folders(workdir: Workdir) -> list[Path]:
+    """List the folders of the stores below a workdir."""
+    return sorted(file.parent for file in workdir.features.glob("*/recipe.json"))
 
 
 def open_store(workdir: Workdir, recipe_name: str) -> tuple[Store, Recipe]:
-    """Open the store of a recipe, whatever its weights' SHA-256.
+    """Open the store of a recipe; one that does not name its weights means any.
 
     Raises
     ------
@@ -27,9 +25,9 @@ def open_store(workdir: Workdir, recipe_name: str) -> tuple[Store, Recipe]:
     """
     wanted = load_recipe(recipe_name)
     found = [
-        (store, recipe)
-        for store in all_stores(workdir)
-        if without_sha256(recipe := recipe_from_json(store.recipe_json)) == without_sha256(wanted)
+        (folder, recipe)
+        for folder in store_folders(workdir)
+        if (recipe := _recipe_of(folder)) is not None and wanted in (recipe, without_sha256(recipe))
     ]
     if len(found) != 1:
         seen = f"{len(found)} stores" if found else "no store"
@@ -38,7 +36,16 @@ def open_store(workdir: Workdir, recipe_name: str) -> tuple[Store, Recipe]:
             "extract' first, or look at 'emostack store ls'"
         )
         raise StoreError(message)
-    return found[0]
+    folder, recipe = found[0]
+    return Store(folder), recipe
+
+
+def _recipe_of(folder: Path) -> Recipe | None:
+    """Read a store's recipe; None where another version wrote it, which is no concern of ours."""
+    try:
+        return recipe_from_json((folder / "recipe.json").read_text(encoding="utf-8"))
+    except (RecipeError, OSError, UnicodeDecodeError):
+        return None
 
 
 def without_sha256(recipe: Recipe) -> Recipe:
@@ -47,21 +54,28 @@ def without_sha256(recipe: Recipe) -> Recipe:
     return dataclasses.replace(recipe, network=network)
 
 
-def describe(store: Store) -> dict[str, Any]:
-    """Say what a store holds."""
-    recipe = recipe_from_json(store.recipe_json)
+def describe(folder: Path) -> dict[str, Any]:
+    """Say what a store holds; ``problem`` says why that cannot be told."""
+    recipe = _recipe_of(folder)
+    try:
+        if recipe is None:
+            message = f"{folder / 'recipe.json'} is not a recipe that this version knows"
+            raise StoreError(message)
+        generation = Store(folder).generation
+    except (StoreError, GenerationError) as error:
+        return {"recipe_id": folder.name, "folder": str(folder), "problem": str(error)}
     names = [name for name, known in RECIPES.items() if known == without_sha256(recipe)]
-    live = store.generation.live
-    bad = store.generation.quarantined
+    live, bad = generation.live, generation.quarantined
     return {
         "recipe_id": recipe.recipe_id,
         "recipe": names[0] if names else recipe.network.network,
         "weights": recipe.network.weights,
-        "folder": str(store.folder),
-        "generation": store.generation.number,
+        "folder": str(folder),
+        "generation": generation.number,
         "n_utterances": len(live),
         "n_segments": int((live["row_end"] - live["row_start"]).sum()),
         "n_quarantined": len(bad),
         "quarantined": bad[["utterance_id", "reason", "message"]].to_dict("records"),
-        "bytes": sum(path.stat().st_size for path in store.shards_folder.glob("*.h5")),
+        "bytes": sum(path.stat().st_size for path in (folder / "shards").glob("*.h5")),
+        "problem": "",
     }

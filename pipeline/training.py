@@ -1,6 +1,5 @@
 """Stage two as one job: read features, train, report."""
 
-import math
 import shlex
 import sys
 from pathlib import Path
@@ -26,6 +25,16 @@ from stages.train import train
 from stages.train_options import TrainOptions
 
 RANDOM_WEIGHTS = "the frozen network's weights are seeded random numbers, not ImageNet's: nothing here is a result"
+SYNTHETIC_VOICES = (
+    "the voices are synthetic, not real speech: the numbers say nothing about emotion"
+)
+SHORT = {RANDOM_WEIGHTS: "random weights", SYNTHETIC_VOICES: "synthetic voices"}
+"""What a warning is called on a line that has no room for it."""
+NORMALISED = {
+    "speaker": "speaker-normalised (transductive)",
+    "train": "normalised by the training speakers (inductive)",
+    "none": "not normalised (inductive)",
+}
 
 
 def run_training(
@@ -38,6 +47,7 @@ def run_training(
     options: TrainOptions,
     *,
     title: str,
+    warning: str = "",
     provenance: dict[str, str | int | float] | None = None,
 ) -> dict[str, Any]:
     """Train on a manifest's cached features and write the run's report.
@@ -51,6 +61,8 @@ def run_training(
     store, recipe : where the features are
     options : what to train
     title : heading of the report
+    warning : what keeps the numbers from being a result, beside random weights, which are always
+        told; shown wherever a number is
     provenance : what else the report should say of where its numbers come from
 
     Returns
@@ -61,7 +73,8 @@ def run_training(
     selection = select(manifest, store)
     if selection.left_out:
         session.warn(f"{len(selection.left_out)} quarantined utterances are left out")
-    warning = RANDOM_WEIGHTS if recipe.has_random_weights else ""
+    random_weights = RANDOM_WEIGHTS if recipe.has_random_weights else ""
+    warning = "; ".join(each for each in (random_weights, warning) if each)
     if warning:
         session.warn(warning)
     dataset = load_dataset(selection, store, recipe.recipe_id)
@@ -113,21 +126,36 @@ class _Spectrograms:
 
 
 def summary(fields: dict[str, Any]) -> str:
-    """Say the result of a training in a few lines."""
-    low, high = fields["uar_interval"] or (math.nan, math.nan)
-    kinds = {
-        "speaker": "speaker-normalised (transductive: each speaker's own unlabelled statistics)",
-        "train": "normalised by the training speakers",
-        "none": "not normalised",
-    }
-    lines = [
-        f"UAR {fields['uar_pooled']:.1f}, 95 % interval over speakers {low:.1f} to {high:.1f}",
-        f"    {kinds[fields['normalise']]}",
-        f"UAR {fields['uar_inductive']:.1f} inductive: nothing of a test speaker seen before",
-        *(f"UAR {uar:.1f} {name}, the same folds" for name, uar in fields["baselines"].items()),
-        f"report {fields['report']}",
-        f"bundle {fields['bundle']}",
-    ]
-    if fields["warning"]:
-        lines.insert(0, f"MIND: {fields['warning']}")
-    return "\n".join(lines)
+    """Say the result of a training in a few lines, each number with its kind and its warning."""
+    mark = _short(fields["warning"])
+    normalise = fields["normalise"]
+    interval = _interval(fields["uar_interval"])
+    numbers = [f"UAR {fields['uar_pooled']:.1f} BLSTM, {NORMALISED[normalise]}{interval}"]
+    if normalise == "speaker":
+        numbers.append(f"UAR {fields['uar_inductive']:.1f} BLSTM, {NORMALISED['train']}")
+    for name, uar in fields["baselines"].items():
+        kind = NORMALISED[name.removeprefix("svm-")]
+        numbers.append(f"UAR {uar:.1f} linear SVM, {kind}, the same folds")
+    return "\n".join(
+        [
+            *([f"MIND: {fields['warning']}"] if mark else []),
+            *(number + mark for number in numbers),
+            f"report {fields['report']}",
+            f"bundle {fields['bundle']}",
+        ]
+    )
+
+
+def _interval(interval: list[float] | None) -> str:
+    if interval is None:
+        return ""
+    low, high = interval
+    return f", 95 % interval over speakers {low:.1f} to {high:.1f}"
+
+
+def _short(warning: str) -> str:
+    """Shorten a warning to what fits behind a number."""
+    if not warning:
+        return ""
+    known = [short for long, short in SHORT.items() if long in warning]
+    return f" [{', '.join(known) or 'mind the warning'}, not a result]"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from features_cache.keys import file_sha256
 from stages.frontend.audio import MAX_LEVEL, AudioError, native_blocks
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def check(manifest: pd.DataFrame, root: Path, frontend: FrontEnd) -> Iterator[Pr
         if found is not None:
             yield Problem(utterance_id=name, code=found[0], message=found[1])
         if path not in hashes:
-            hashes[path] = _sha256(path)
+            hashes[path] = file_sha256(path)
         content = (hashes[path], start, None if math.isnan(end) else end)
         twin = first_with.setdefault(content, name)
         if twin != name:
@@ -162,8 +162,3 @@ class _Tally:
     def clipped_share(self) -> float:
         """Share of samples at full scale in the channel that has most."""
         return 0.0 if self._n_full is None else int(self._n_full.max()) / self.n_samples
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from models.bundle import BundleError, check_limits
 from models.fitting import History, LabelledStacks, fit
 from models.linear_svm import predict_fold, standardise, utterance_vectors
 from models.normalisation import Normalisation, NormalisationSettings, fit_normalisation
-from stages.folds import Fold, make_folds, split_validation
+from stages.folds import Audio, Fold, FoldError, make_folds, speaker_names, split_validation
 from stages.train_options import TrainError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Task:
     dataset : the utterances
     labels : class names, sorted
     targets : int64, shape (n_utterances,), index into `labels`
-    speakers : one an utterance
+    speakers : one an utterance, see `stages.folds.speaker_names`
     folds : each row is tested once
     n_components : principal components; 0 = none
     """
@@ -88,9 +89,10 @@ class Evaluation:
     name : ``speaker``, ``svm-train``, ...
     classifier : ``blstm_attention_dnn`` or ``linear_svm``
     normalise : ``none``, ``train`` or ``speaker``
-    predictions : columns as `reports.metrics` has them, and ``evaluation``
-    curves : one learning curve a fold and seed
+    tables : one a fold and seed; columns as `reports.metrics` has them, and ``evaluation``
+    curves : one learning curve a fold and seed; the SVM has none
     attention : row -> float32 (n_segments,), of the first seed
+    chosen_c : fold -> the SVM's C
     """
 
     name: str
@@ -99,6 +101,7 @@ class Evaluation:
     tables: list[pd.DataFrame] = field(default_factory=list)
     curves: list[dict[str, Any]] = field(default_factory=list)
     attention: dict[int, np.ndarray] = field(default_factory=dict)
+    chosen_c: dict[str, float] = field(default_factory=dict)
 
     @property
     def predictions(self) -> pd.DataFrame:
@@ -117,33 +120,74 @@ def make_task(dataset: Dataset, options: TrainOptions) -> Task:
     Raises
     ------
     TrainError
-        Labels are missing, fewer than two, or an utterance has no segments.
+        Labels are missing, fewer than two, or an utterance has no segments or features that are
+        not finite; or a bundle of this size or with these labels would be refused.
     FoldError
-        See `stages.folds.make_folds`.
+        See `stages.folds.make_folds`; or a training part of fewer than two speakers or emotions.
     """
     emotions = [str(emotion) for emotion in dataset.manifest["emotion"]]
     ids = dataset.manifest["utterance_id"].tolist()
     for what, bad in (
         ("no emotion", [i for i, emotion in zip(ids, emotions, strict=True) if not emotion]),
         ("no segments", [i for i, s in zip(ids, dataset.stacks, strict=True) if not len(s)]),
+        (
+            "features that are not finite",
+            [i for i, s in zip(ids, dataset.stacks, strict=True) if not np.isfinite(s).all()],
+        ),
     ):
         if bad:
             raise TrainError(
                 f"{len(bad)} of {len(ids)} utterances have {what} (first: {bad[0]!r}); "
-                f"expected all to have them; fill them in or take these rows out of the manifest"
+                f"expected an emotion and finite features for each; fill in what is missing or "
+                f"take these rows out of the manifest"
             )
     labels = tuple(sorted(set(emotions)))
     if len(labels) < 2:
         raise TrainError(f"{len(labels)} emotion among {len(ids)} utterances; expected 2 or more")
-    folds = make_folds(dataset.manifest, dataset.keys, column=options.folds)
-    return Task(
+    audio = Audio(
+        keys=dataset.keys,
+        sha256=dataset.audio_sha256,
+        start=dataset.manifest["start"].tolist(),
+        end=dataset.manifest["end"].tolist(),
+    )
+    folds = make_folds(dataset.manifest, audio, column=options.folds)
+    task = Task(
         dataset=dataset,
         labels=labels,
         targets=np.array([labels.index(emotion) for emotion in emotions], np.int64),
-        speakers=[str(speaker) for speaker in dataset.manifest["speaker"]],
+        speakers=speaker_names(dataset.manifest),
         folds=folds,
         n_components=_n_components(dataset, folds, options.n_components),
     )
+    _check_training_parts(task)
+    _check_bundle(task, options)
+    return task
+
+
+def _check_training_parts(task: Task) -> None:
+    for fold in task.folds:
+        n_speakers = len({task.speakers[row] for row in fold.train})
+        n_classes = len(set(task.targets[fold.train].tolist()))
+        if n_speakers < 2 or n_classes < 2:
+            raise FoldError(
+                f"the training part of fold {fold.name!r} has {n_speakers} speakers and "
+                f"{n_classes} emotions; expected at least 2 of each; add speakers or fold by "
+                f"another column"
+            )
+
+
+def _check_bundle(task: Task, options: TrainOptions) -> None:
+    """Refuse now what could not be bundled after hours of training."""
+    try:
+        check_limits(
+            task.labels,
+            options.seeds,
+            task.dataset.stacks[0].shape[1],
+            NormalisationSettings(standardise=options.bundled, n_components=task.n_components),
+            options.classifier,
+        )
+    except BundleError as error:
+        raise TrainError(f"no bundle could be made of this training: {error}") from error
 
 
 def _n_components(dataset: Dataset, folds: list[Fold], wanted: int) -> int:
@@ -225,7 +269,7 @@ def cross_validate_svm(
     evaluation = Evaluation(name=f"svm-{normalise}", classifier="linear_svm", normalise=normalise)
     vectors = utterance_vectors(task.dataset.stacks)
     for fold in task.folds:
-        probabilities, _ = predict_fold(
+        probabilities, evaluation.chosen_c[fold.name] = predict_fold(
             standardise(vectors, task.speakers, fold.train, normalise),
             task.targets,
             task.speakers,
@@ -250,7 +294,7 @@ def prediction_table(
     table = {
         "evaluation": name,
         "utterance_id": manifest["utterance_id"].to_numpy()[fold.test],
-        "speaker": manifest["speaker"].to_numpy()[fold.test],
+        "speaker": np.array(task.speakers, dtype=object)[fold.test],
         "fold": fold.name,
         "seed": seed,
         "truth": labels[task.targets[fold.test]],

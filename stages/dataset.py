@@ -25,12 +25,14 @@ class Selection:
     manifest : rows that have features
     places : place of each of them
     keys : content key of each of them
+    audio_sha256 : SHA-256 of the whole audio file of each of them
     left_out : ids of the manifest's utterances that are quarantined
     """
 
     manifest: pd.DataFrame
     places: list[Place]
     keys: list[str]
+    audio_sha256: list[str]
     left_out: list[str]
 
 
@@ -44,6 +46,7 @@ class Dataset:
     stacks : float32, shape (n_segments, feature_dim), ragged
     segment_start, segment_end : float64, shape (n_segments,), seconds in the utterance
     keys : content keys; equal keys are the same audio
+    audio_sha256 : SHA-256 of the whole audio files; a manifest may cut one into many utterances
     recipe_id : the store's recipe
     recipe_json : its canonical JSON
     generation : number of the store's generation that was read
@@ -54,6 +57,7 @@ class Dataset:
     segment_start: list[NDArray[np.float64]]
     segment_end: list[NDArray[np.float64]]
     keys: list[str]
+    audio_sha256: list[str]
     recipe_id: str
     recipe_json: str
     generation: int
@@ -76,7 +80,7 @@ def select(manifest: pd.DataFrame, store: Store) -> Selection:
         raise DatasetError(message)
     identity = ["corpus", "utterance_id", "file", "start", "end"]
     wanted = manifest.reset_index(drop=True)
-    columns = [*identity, "status", "key", "shard", "row_start", "row_end"]
+    columns = [*identity, "status", "key", "audio_sha256", "shard", "row_start", "row_end"]
     found = wanted[identity].merge(rows[columns], on=identity, how="left")
     unknown = wanted.loc[~found["status"].isin([LIVE, QUARANTINED]), "utterance_id"].tolist()
     if unknown:
@@ -96,6 +100,7 @@ def select(manifest: pd.DataFrame, store: Store) -> Selection:
         manifest=wanted[is_live].reset_index(drop=True),
         places=places,
         keys=live["key"].tolist(),
+        audio_sha256=live["audio_sha256"].tolist(),
         left_out=wanted.loc[~is_live, "utterance_id"].tolist(),
     )
 
@@ -121,6 +126,7 @@ def load_dataset(selection: Selection, store: Store, recipe_id: str) -> Dataset:
         segment_start=starts,
         segment_end=ends,
         keys=selection.keys,
+        audio_sha256=selection.audio_sha256,
         recipe_id=recipe_id,
         recipe_json=store.recipe_json,
         generation=store.generation.number,

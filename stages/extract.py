@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -91,8 +91,9 @@ def extract(
         if plan.items:
             _run_tasks(plan, store, recipe, workers, batch_size, results, on_result)
     except BaseException:
-        if results:
-            _publish(plan, store, recipe, results)
+        finished = [dataclasses.replace(result, failures=()) for result in results]
+        if finished:  # failures are told by the run that comes to its end
+            _publish(plan, store, recipe, finished)
         raise
     rows, generation = _publish(plan, store, recipe, results)
     return Extraction(
@@ -170,19 +171,20 @@ def _run_tasks(
 def portion(items: Sequence[Item], n_workers: int) -> Iterator[tuple[Item, ...]]:
     """Cut the work into tasks of about equal amounts of audio, in order.
 
-    Several utterances of one file count the whole file each; the worker closes a shard that gets
-    too large anyway, so this only has to be roughly right.
+    Utterances of one file share its bytes. A worker closes a shard that gets too large anyway, so
+    this only has to be roughly right.
     """
-    total = sum(item.size for item in items)
+    sharers = Counter(item.path for item in items)
+    total = sum(item.size / sharers[item.path] for item in items)
     aim = min(TASK_AUDIO_BYTES, total / (TASKS_A_WORKER * max(1, n_workers)))
     task: list[Item] = []
-    n_bytes = 0
+    n_bytes = 0.0
     for item in items:
         task.append(item)
-        n_bytes += item.size
+        n_bytes += item.size / sharers[item.path]
         if n_bytes >= aim:
             yield tuple(task)
-            task, n_bytes = [], 0
+            task, n_bytes = [], 0.0
     if task:
         yield tuple(task)
 

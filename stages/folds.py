@@ -3,12 +3,17 @@
 Conventions
 -----------
 A fold is two sets of rows of one manifest. No speaker and no audio is ever on both sides of one:
-folds that would share either are refused, whatever column they were asked for by.
+folds that would share either are refused, whatever column they were asked for by. Audio is shared
+where two rows have one content key, or overlapping times in one audio file (known by its SHA-256).
+
+A speaker is known by name within a corpus: where a manifest mixes corpora, equal names in two of
+them are two speakers.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,7 +44,7 @@ class Fold:
 
     Parameters
     ----------
-    name : what is left out, or a number when several speakers are
+    name : what is left out, or ``fold 01``, ``fold 02``, ... where speakers are dealt into folds
     train, test : int64 row numbers, ascending, without a row in common
     """
 
@@ -48,9 +53,42 @@ class Fold:
     test: np.ndarray
 
 
-def make_folds(
-    manifest: pd.DataFrame, keys: Sequence[str], *, column: str = "speaker"
-) -> list[Fold]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audio:
+    """What each row of a manifest was heard from, one entry a row.
+
+    Parameters
+    ----------
+    keys : content key; equal ones are the same audio
+    sha256 : of the whole audio file; empty = unknown
+    start, end : seconds in that file; NaN is its end
+    """
+
+    keys: Sequence[str]
+    sha256: Sequence[str] = ()
+    start: Sequence[float] = ()
+    end: Sequence[float] = ()
+
+
+def speaker_names(manifest: pd.DataFrame) -> list[str]:
+    """Name the speaker of each row: as the manifest does, behind the corpus if there are several.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> speaker_names(pd.DataFrame({"speaker": ["1", "1"], "corpus": ["emodb", "savee"]}))
+    ['emodb/1', 'savee/1']
+    """
+    speakers = [str(speaker) for speaker in manifest["speaker"]]
+    if "corpus" not in manifest.columns or manifest["corpus"].nunique() < 2:
+        return speakers
+    # Names with slashes of their own could fall together: that joins speakers, never parts one.
+    return [
+        f"{corpus}/{speaker}" for corpus, speaker in zip(manifest["corpus"], speakers, strict=True)
+    ]
+
+
+def make_folds(manifest: pd.DataFrame, audio: Audio, *, column: str = "speaker") -> list[Fold]:
     """Cut a corpus into folds, each row tested exactly once.
 
     Every value of the column is one fold, save that more than 12 speakers are dealt into ten folds
@@ -59,7 +97,7 @@ def make_folds(
     Parameters
     ----------
     manifest : one row an utterance, with a column ``speaker``
-    keys : audio content key of each row
+    audio : what each row was heard from
     column : what to fold by
 
     Raises
@@ -78,14 +116,16 @@ def make_folds(
             f"column {column!r} has {n_groups} different values; expected at most {MAX_FOLDS} "
             f"folds; choose a coarser column"
         )
-    speakers = [str(speaker) for speaker in manifest["speaker"]]
+    is_dealt = isinstance(splitter, GroupKFold)
+    speakers = speaker_names(manifest)
     folds = []
     for number, (train, test) in enumerate(splitter.split(groups, groups=groups), start=1):
-        left_out = sorted({groups[row] for row in test})
-        name = left_out[0] if len(left_out) == 1 else str(number)
+        name = f"fold {number:02}" if is_dealt else str(groups[test[0]])
         fold = Fold(name=name, train=np.asarray(train), test=np.asarray(test))
-        check_fold(fold, speakers, keys)
+        check_fold(fold, speakers, audio)
         folds.append(fold)
+    if len({fold.name for fold in folds}) < len(folds):
+        raise FoldError(f"folds by {column!r} have equal names; expected different ones")
     return folds
 
 
@@ -104,7 +144,8 @@ def _groups(manifest: pd.DataFrame, column: str) -> np.ndarray:
                 f"({_some(empty)}); expected one for each: unknown ones could be on both sides "
                 f"of a fold; fill the column in the manifest"
             )
-    groups: np.ndarray = manifest[column].astype(str).to_numpy(dtype=object)
+    values = speaker_names(manifest) if column == "speaker" else manifest[column].astype(str)
+    groups = np.array(list(values), dtype=object)
     if len(set(groups)) < 2:
         raise FoldError(
             f"column {column!r} has {len(set(groups))} different values; expected at least 2 to "
@@ -113,22 +154,50 @@ def _groups(manifest: pd.DataFrame, column: str) -> np.ndarray:
     return groups
 
 
-def check_fold(fold: Fold, speakers: Sequence[str], keys: Sequence[str]) -> None:
+def check_fold(fold: Fold, speakers: Sequence[str], audio: Audio) -> None:
     """Refuse a fold with a speaker or audio on both sides.
 
     Raises
     ------
     FoldError
-        Names the fold and the first speakers or keys found on both sides.
+        Names the fold and the first speakers, keys or files found on both sides.
     """
-    for what, names in (("speaker", speakers), ("audio", keys)):
-        shared = {names[row] for row in fold.train} & {names[row] for row in fold.test}
+    shared_audio = _both_sides(fold, audio.keys) or _overlapping(fold, audio)
+    for what, shared in (("speaker", _both_sides(fold, speakers)), ("audio", shared_audio)):
         if shared:
             raise FoldError(
                 f"fold {fold.name!r} shares {what} {_some(sorted(shared))} between training and "
                 f"test ({len(shared)} in all); expected none; fold by another column or remove "
                 f"the duplicates"
             )
+
+
+def _both_sides(fold: Fold, names: Sequence[str]) -> set[str]:
+    return {names[row] for row in fold.train} & {names[row] for row in fold.test}
+
+
+def _overlapping(fold: Fold, audio: Audio) -> set[str]:
+    """SHA-256 of the files of which training and test hear a common stretch."""
+    if not audio.sha256:
+        return set()
+    tested = {audio.sha256[row] for row in fold.test} - {""}
+    spans: dict[str, list[tuple[float, float, bool]]] = {}
+    for rows, is_test in ((fold.train, False), (fold.test, True)):
+        for row in rows:
+            if audio.sha256[row] in tested:
+                end = math.inf if math.isnan(audio.end[row]) else audio.end[row]
+                spans.setdefault(audio.sha256[row], []).append((audio.start[row], end, is_test))
+    return {sha256 for sha256, own in spans.items() if _is_shared(own)}
+
+
+def _is_shared(spans: list[tuple[float, float, bool]]) -> bool:
+    """Whether a test span overlaps a training span; spans that only touch do not."""
+    latest = {False: -math.inf, True: -math.inf}
+    for start, end, is_test in sorted(spans):
+        if start < latest[not is_test]:
+            return True
+        latest[is_test] = max(latest[is_test], end)
+    return False
 
 
 def _some(names: Sequence[str] | pd.Series) -> str:

@@ -16,14 +16,14 @@ means the same as nothing.
 
 import csv
 import difflib
-import os
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
+from features_cache.atomic import atomic_write
+from features_cache.generation import PLACE_COLUMNS
 from stages.manifest_checks import ManifestError, Problem, raise_for, validate
 from stages.manifest_table import (
     COLUMNS,
@@ -73,6 +73,10 @@ def read_manifest(
         bad rows: all of them are in `problems`, the first twenty in the message.
     """
     manifest, problems = from_table(read_table(path), source=str(path))
+    reserved = sorted({*PLACE_COLUMNS, "change"} & set(manifest.columns))
+    if reserved:
+        text = f"{path} has the columns {', '.join(reserved)}, which a store keeps for itself"
+        raise ManifestError(f"{text}; expected other names; rename them")
     root = path.parent if audio is None else audio
     problems += validate(manifest, root=root, allow_absolute=allow_absolute)
     raise_for(problems, source=str(path))
@@ -103,12 +107,15 @@ def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
         def write(partial: Path) -> None:
             frame.to_parquet(partial, index=False)
 
-    _replace_atomically(path, write)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as partial:
+        write(partial)
 
 
 def audio_paths(manifest: pd.DataFrame, root: Path) -> list[Path]:
-    """Give each row's audio file: `file` as it is when absolute, below `root` otherwise."""
-    return [root / file for file in manifest["file"]]
+    """Give each row's audio file as an absolute path, `file` taken as below `root`."""
+    base = root.absolute()  # a worker may have another current folder
+    return [base / file for file in manifest["file"]]
 
 
 def map_emotions(manifest: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
@@ -151,20 +158,3 @@ def _quoting(frame: pd.DataFrame) -> int:
     texts = [name for name in frame.columns if name not in TIME_DEFAULTS]
     has_return = any(frame[name].str.contains("\r", regex=False).any() for name in texts)
     return csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL
-
-
-def _replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        write(partial)
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(partial, path)  # noqa: PTH105 (the word that says: atomic)
-    finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

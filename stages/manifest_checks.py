@@ -120,9 +120,11 @@ def _file_problems(
 ) -> list[Problem]:
     files = manifest["file"]
     problems = _flagged(manifest, files == "", "empty_file", "no file; expected a path")
-    message = "file {!r} holds a NUL character; expected a path"
-    nul = files.str.contains("\0", regex=False)
-    problems += _flagged(manifest, nul, "nul_in_file", message, "file")
+    for name in manifest.columns:
+        if not pd.api.types.is_numeric_dtype(manifest[name]):
+            message = f"{name} {{!r}} holds a NUL character; expected text"
+            nul = manifest[name].str.contains("\0", regex=False)
+            problems += _flagged(manifest, nul, f"nul_in_{name}", message, str(name))
     outside = _outside(files, root, allow_absolute=allow_absolute)
     message = "file {!r} lies outside the audio root; expected a path inside it"
     return problems + _flagged(manifest, outside, "outside_root", message, "file")

@@ -20,8 +20,13 @@ from features_cache.store import Place
 CHANGES = ("new", "changed", "renamed", "relabelled", "skipped", "retried", "quarantined")
 """What a plan says of each row of the manifest, besides the utterances that are gone."""
 
-TRANSIENT = frozenset({"io", "memory", "changed_during_run"})
-"""Reasons that may have passed by the next run: those utterances are tried again."""
+TRANSIENT = frozenset(
+    {"io", "memory", "changed_during_run", "missing", "permission", "not_a_file", "empty"}
+)
+"""Reasons that are not in the bytes and may have passed by the next run: tried again then.
+
+A file that could be hashed and then not be opened was there, whatever the reason says.
+"""
 
 PENDING = "pending"
 
@@ -59,6 +64,7 @@ class Plan:
         ``status`` is ``pending`` where features have yet to be made.
     carried : rows of the generation that stay as they are: other corpora, and tombstones
     gone : ids of the utterances that have left the manifest since the generation
+    n_known : utterances of these corpora that the generation had, gone ones not counted
     items : what has to be extracted, each key once
     newly_bad : ids of utterances whose file cannot be read, and could (or was unknown) before
     """
@@ -66,6 +72,7 @@ class Plan:
     rows: pd.DataFrame
     carried: pd.DataFrame
     gone: tuple[str, ...]
+    n_known: int
     items: tuple[Item, ...]
     newly_bad: frozenset[str]
 
@@ -144,13 +151,14 @@ def make_plan(
     rows = rows.assign(
         **{name: [getattr(d, name) for d in decisions] for name in _Decision._fields}
     )
-    rows = place_rows(rows, places)
+    rows = place_rows(_with_old_keys(rows, before), places)
     gone, tombstones = _tombstones(mine, rows)
     others = generation.rows[~generation.rows.index.isin(mine.index)]
     return Plan(
         rows=rows,
         carried=pd.concat([others, tombstones], ignore_index=True),
         gone=tuple(gone),
+        n_known=sum(known.status != GONE for known in before.values()),
         items=_items(rows, paths, states),
         newly_bad=_newly_bad(rows, before),
     )
@@ -165,6 +173,14 @@ def place_rows(rows: pd.DataFrame, places: Mapping[str, Place]) -> pd.DataFrame:
         row_start=np.asarray([place.row_start for place in found], np.int64),
         row_end=np.asarray([place.row_end for place in found], np.int64),
     )
+
+
+def _with_old_keys(rows: pd.DataFrame, before: Mapping[tuple[str, str], _Known]) -> pd.DataFrame:
+    """Keep the key of a file that is out of reach: if it comes back as it was, nothing is done."""
+    out_of_reach = rows["key"] == ""
+    names = zip(rows["corpus"], rows["utterance_id"], strict=True)
+    old = [before[name].key if name in before else "" for name in names]
+    return rows.assign(key=rows["key"].where(~out_of_reach, pd.array(old, dtype="str")))
 
 
 def _decide(

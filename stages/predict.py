@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from features_cache.keys import CLEAN
 from models.bundle import Bundle, BundleError, Predictor
+from models.frozen_cnn import FrozenCNN
 from stages.plan import Item
 from stages.recipe import Recipe, recipe_from_json
 from stages.segment_features import (
@@ -21,6 +22,8 @@ from stages.segment_features import (
     window_events,
 )
 from stages.shard_work import load_network
+
+BATCH_SIZE = 32
 
 MIN_UTTERANCES = 10
 """Utterances a speaker needs before his own mean and deviation mean anything."""
@@ -134,29 +137,37 @@ def predict(bundle: Bundle, utterances: list[Utterance]) -> Iterator[Prediction 
     """
     recipe = bundle_recipe(bundle)
     check_speakers(bundle, utterances)
-    named = dict(zip(map(_item, utterances), utterances, strict=True))
+    network = load_network(recipe.to_json(), BATCH_SIZE)
+    if network.feature_dim != bundle.feature_dim:
+        message = (
+            f"the bundle's recipe gives {network.feature_dim} features a segment, its classifier "
+            f"expects {bundle.feature_dim}; use a bundle as it was written"
+        )
+        raise BundleError(message)
+    named = {_item(utterance, place): utterance for place, utterance in enumerate(utterances)}
     stacks: dict[Item, list[Rows]] = {item: [] for item in named}
     failures: dict[Item, Unusable] = {}
-    for event in _features(named, recipe):
+    for event in _features(named, recipe, network):
         if isinstance(event, Failed):
             name = named[event.item].name
             failures[event.item] = Unusable(name=name, code=event.code, message=event.message)
         elif isinstance(event, Rows):
             stacks[event.item].append(event)
     good = [item for item in named if item not in failures]
+    check_speakers(bundle, [named[item] for item in good])  # what failed is no statistic
     predictions = iter(_classify(bundle, [named[i] for i in good], [stacks[i] for i in good]))
     for item in named:
         yield failures.get(item) or next(predictions)
 
 
-def _item(utterance: Utterance) -> Item:
+def _item(utterance: Utterance, place: int) -> Item:
     try:
         found = utterance.path.stat()
         size, mtime_ns = found.st_size, found.st_mtime_ns
     except OSError:
         size, mtime_ns = 0, 0  # decoding says what is wrong with it
     return Item(
-        key="",
+        key=str(place),  # no feature is kept, so it only has to tell two calls for a file apart
         utterance_id=utterance.name,
         view=CLEAN,
         path=str(utterance.path),
@@ -167,8 +178,7 @@ def _item(utterance: Utterance) -> Item:
     )
 
 
-def _features(items: Iterable[Item], recipe: Recipe) -> Iterator[Rows | Failed]:
-    network = load_network(recipe.to_json(), 32)
+def _features(items: Iterable[Item], recipe: Recipe, network: FrozenCNN) -> Iterator[Rows | Failed]:
     events = feature_events(window_events(items, recipe), network, network.batch_size)
     for event in storable(events, recipe.dtype):
         if isinstance(event, Rows | Failed):

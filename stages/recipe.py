@@ -23,6 +23,9 @@ from stages.frontend.segments import Segments
 
 DTYPES = ("float16", "float32")
 
+MAX_WINDOW = 2**20
+"""Values in one segment's window at most (4 MiB): a recipe may come with somebody's bundle."""
+
 
 class RecipeError(ValueError):
     """A recipe cannot be found or read."""
@@ -50,6 +53,13 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             message = f"dtype is {self.dtype!r}; expected one of {', '.join(DTYPES)}"
+            raise RecipeError(message)
+        n_values = self.frontend.n_mels * self.segments.n_frames
+        if n_values > MAX_WINDOW:
+            message = (
+                f"a segment has {n_values} values ({self.frontend.n_mels} bands x "
+                f"{self.segments.n_frames} frames); expected at most {MAX_WINDOW}; take fewer"
+            )
             raise RecipeError(message)
         weights = self.network.weights
         if weights.startswith("file:") and ("/" in weights or "\\" in weights):
@@ -132,7 +142,7 @@ def recipe_from_json(text: str) -> Recipe:
     try:
         mapping: Any = json.loads(text)
         return from_mapping(Recipe, mapping)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         message = f"this recipe was not written by this version of emostack: {error}"
         raise RecipeError(message) from error
 

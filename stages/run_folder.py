@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 RUN_FORMAT = 1
 BUNDLE = "bundle"
+PREDICTIONS = "predictions.parquet"
 PACKAGES = ("emostack", "keras", "tensorflow", "jax", "torch", "numpy", "scikit-learn")
 N_WRONG = 2
 """How many of the examples are utterances that were taken for something else."""
@@ -62,9 +63,9 @@ def check_unused(folder: Path) -> None:
     Raises
     ------
     RunFolderError
-        It holds ``run.json`` or ``bundle/``.
+        It holds ``run.json``, ``bundle/`` or ``predictions.parquet``.
     """
-    for name in ("run.json", BUNDLE):
+    for name in ("run.json", BUNDLE, PREDICTIONS):
         if (folder / name).exists():
             raise RunFolderError(
                 f"{folder} holds {name}; expected a folder without a run; choose a new one"
@@ -74,9 +75,18 @@ def check_unused(folder: Path) -> None:
 def model_card(
     task: Task, options: TrainOptions, notes: RunNotes, metrics: dict[str, dict[str, Any]]
 ) -> dict[str, str | int | float | bool | None]:
-    """Describe a trained classifier for whoever finds the bundle without its run."""
+    """Describe a trained classifier for whoever finds the bundle without its run.
+
+    Returns
+    -------
+    ``transductive`` is of the bundle itself. ``uar_transductive_percent`` is there if it was
+    evaluated, ``uar_inductive_percent`` always.
+    """
     manifest = task.dataset.manifest
     corpora = sorted(set(manifest["corpus"])) if "corpus" in manifest.columns else []
+    uars = {"uar_inductive_percent": metrics[options.inductive]["uar_pooled"]}
+    if options.is_transductive:
+        uars["uar_transductive_percent"] = metrics[options.normalise]["uar_pooled"]
     return {
         "title": notes.title,
         "warning": notes.warning,
@@ -86,11 +96,19 @@ def model_card(
         "n_speakers": len(set(task.speakers)),
         "generation": task.dataset.generation,
         "folds": options.folds,
-        "uar_inductive_percent": metrics[options.inductive]["uar_pooled"],
-        f"uar_{options.normalise}_normalised_percent": metrics[options.normalise]["uar_pooled"],
+        "normalisation": options.bundled,
+        "transductive": options.bundled == "speaker",
+        **uars,
         "intended_use": "research on speech emotion; acted or elicited emotion of the corpora named",
         "not_for": "decisions about people; other languages, rooms or ages are untested",
     }
+
+
+def write_predictions(folder: Path, evaluations: list[Evaluation]) -> None:
+    """Write ``predictions.parquet``, before anything that may still fail."""
+    predictions = pd.concat([own.predictions for own in evaluations], ignore_index=True)
+    with atomic_write(folder / PREDICTIONS) as path:
+        predictions.to_parquet(path, index=False)
 
 
 def write_run(
@@ -101,7 +119,7 @@ def write_run(
     evaluations: list[Evaluation],
     metrics: dict[str, dict[str, Any]],
 ) -> None:
-    """Write ``predictions.parquet``, ``examples.npz`` and, last, ``run.json``.
+    """Write ``examples.npz`` and, last, ``run.json``.
 
     Parameters
     ----------
@@ -110,9 +128,6 @@ def write_run(
     evaluations : the headline's is named as ``options.normalise``
     metrics : evaluation's name -> what `reports.metrics.evaluate` gave
     """
-    predictions = pd.concat([own.predictions for own in evaluations], ignore_index=True)
-    with atomic_write(folder / "predictions.parquet") as path:
-        predictions.to_parquet(path, index=False)
     headline = next(own for own in evaluations if own.name == options.normalise)
     rows = choose_examples(headline.predictions, task, options)
     examples = _write_examples(folder, rows, headline, task, notes)
@@ -199,7 +214,7 @@ def _write_examples(
     task: Task,
     notes: RunNotes,
 ) -> list[dict[str, Any]]:
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     entries = []
     for i, (row, predicted) in enumerate(rows):
         picture = notes.spectrogram(row) if notes.spectrogram else None
@@ -218,5 +233,5 @@ def _write_examples(
             }
         )
     with atomic_write(folder / "examples.npz") as path, path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)  # floats are never pickled
     return entries

@@ -12,7 +12,14 @@ from models.bundle import Bundle, save_bundle
 from models.fitting import fit
 from reports.metrics import evaluate
 from stages.crossvalidate import cross_validate, cross_validate_svm, make_task
-from stages.run_folder import BUNDLE, RunNotes, check_unused, model_card, write_run
+from stages.run_folder import (
+    BUNDLE,
+    RunNotes,
+    check_unused,
+    model_card,
+    write_predictions,
+    write_run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +63,6 @@ def train(
     """
     started = time.monotonic()
     notes = notes or RunNotes()
-    notes = replace(notes, provenance=dict(notes.provenance))
     check_unused(run_folder)
     task = make_task(dataset, options)
     tick = _ticker(_n_steps(task, options), on_progress)
@@ -68,13 +74,21 @@ def train(
         evaluation.name: evaluate(evaluation.predictions, list(task.labels))
         for evaluation in evaluations
     }
+    run_folder.mkdir(parents=True, exist_ok=True)
+    write_predictions(run_folder, evaluations)
     card = model_card(task, options, notes, metrics)
     bundle = _final_models(task, network, options, evaluations, card, tick)
-    run_folder.mkdir(parents=True, exist_ok=True)
     save_bundle(bundle, run_folder / BUNDLE)
-    notes.provenance["train_seconds"] = round(time.monotonic() - started, 1)
+    seconds = round(time.monotonic() - started, 1)
+    notes = replace(notes, provenance={**notes.provenance, "train_seconds": seconds})
     write_run(run_folder, task, options, notes, evaluations, metrics)
-    return _result(task, options, metrics, notes, run_folder)
+    return {
+        **_result(task, options, metrics),
+        "warning": notes.warning,
+        "seconds": seconds,
+        "bundle": str(run_folder / BUNDLE),
+        "run": str(run_folder),
+    }
 
 
 def _ticker(n_steps: int, on_progress: Callable[[int, int, str], None] | None) -> Tick:
@@ -119,7 +133,7 @@ def _final_models(
     tick: Tick,
 ) -> Bundle:
     """One model a seed on all speakers, for the median best epoch of the folds."""
-    kind = options.normalise if options.speaker_bundle else options.inductive
+    kind = options.bundled
     n_epochs = next(own.median_best_epoch for own in evaluations if own.name == kind)
     normalisation = task.normalisation(kind, task.all_rows)
     stacks = normalisation.transform(task.dataset.stacks, task.speakers)
@@ -137,16 +151,12 @@ def _final_models(
         normalisation=normalisation,
         classifier=options.classifier,
         weights=weights,
-        card={**card, "normalisation": kind, "final_epochs": n_epochs},
+        card={**card, "final_epochs": n_epochs},
     )
 
 
 def _result(
-    task: Task,
-    options: TrainOptions,
-    metrics: dict[str, dict[str, Any]],
-    notes: RunNotes,
-    run_folder: Path,
+    task: Task, options: TrainOptions, metrics: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     headline = metrics[options.normalise]
     names = (
@@ -157,13 +167,13 @@ def _result(
         **{name: headline[name] for name in names},
         "uar_inductive": metrics[options.inductive]["uar_pooled"],
         "normalise": options.normalise,
+        "transductive": options.is_transductive,
         "baselines": {
             name: own["uar_pooled"] for name, own in metrics.items() if name.startswith("svm-")
         },
+        "seeds": list(options.seeds),
+        "recipe_id": task.dataset.recipe_id,
+        "generation": task.dataset.generation,
         "n_utterances": len(task.dataset.stacks),
         "n_segments": sum(len(stack) for stack in task.dataset.stacks),
-        "warning": notes.warning,
-        "seconds": notes.provenance["train_seconds"],
-        "bundle": str(run_folder / BUNDLE),
-        "run": str(run_folder),
     }

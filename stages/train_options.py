@@ -29,7 +29,7 @@ class TrainOptions:
     validation_share : share of a fold's training speakers set aside to find the best epoch by
     refit : train again on all training speakers of the fold, for as many epochs as were best
     baselines : evaluate the linear SVM on the same folds, too
-    speaker_bundle : normalise the bundle by speaker, not inductively
+    speaker_bundle : normalise the bundle by speaker, not inductively; needs ``speaker`` above
     n_examples : utterances kept with their attention for the report
     classifier, svm : settings of the two classifiers
     """
@@ -54,6 +54,12 @@ class TrainOptions:
         ):
             if value not in known:
                 raise TrainError(f"{name} is {value!r}; expected one of {', '.join(known)}")
+        if self.speaker_bundle and self.normalise != "speaker":
+            raise TrainError(
+                f"a bundle normalised by speaker was asked for, and normalise is "
+                f"{self.normalise!r}; expected 'speaker', so that its number is known; "
+                f"leave one of them out"
+            )
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise TrainError(f"seeds are {self.seeds}; expected different numbers from 0")
         if self.n_components < 0 or self.n_examples < 0:
@@ -67,6 +73,16 @@ class TrainOptions:
             )
 
     @property
+    def is_transductive(self) -> bool:
+        """Whether the evaluation shown first uses test speakers' own unlabelled statistics."""
+        return self.normalise == "speaker"
+
+    @property
+    def bundled(self) -> str:
+        """The normalisation of the bundle."""
+        return self.normalise if self.speaker_bundle else self.inductive
+
+    @property
     def inductive(self) -> str:
         """The normalisation of the inductive number: the headline's own, or ``train``."""
-        return "train" if self.normalise == "speaker" else self.normalise
+        return "train" if self.is_transductive else self.normalise

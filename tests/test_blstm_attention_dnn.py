@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.batches import in_order, pad, shuffled
+from models.batches import in_order, pad, shuffled, within
 from models.blstm_attention_dnn import (
+    MAX_STEPS,
     BLSTMAttentionDNN,
     ClassifierError,
     ClassifierSettings,
     initial_weights,
     weight_shapes,
 )
-from models.fitting import LabelledStacks, class_weights, fit, score
 
 SMALL = ClassifierSettings(
     lstm_units=8,
@@ -36,18 +36,14 @@ def network() -> BLSTMAttentionDNN:
     return BLSTMAttentionDNN(SMALL, n_features=5, n_labels=3)
 
 
-def make_data(n: int, seed: int = 0) -> LabelledStacks:
-    rng = np.random.default_rng(seed)
-    targets = rng.integers(0, 3, n)
-    stacks = [rng.normal(size=(rng.integers(1, 20), 5)).astype(np.float32) for _ in range(n)]
-    for stack, target in zip(stacks, targets, strict=True):
-        stack[len(stack) // 2, target] += 6
-    return LabelledStacks(stacks=stacks, targets=targets)
+def make_stacks(n: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(rng.integers(1, 20), 5)).astype(np.float32) for _ in range(n)]
 
 
 def test_padding_never_changes_a_prediction(network: BLSTMAttentionDNN) -> None:
     network.reset(0)
-    stacks = make_data(20).stacks
+    stacks = make_stacks(20)
     together, attention = network.predict(stacks)
     longest = np.concatenate([stacks[0]] * 30)
     for number, stack in enumerate(stacks):
@@ -58,67 +54,11 @@ def test_padding_never_changes_a_prediction(network: BLSTMAttentionDNN) -> None:
 
 def test_attention_has_one_weight_a_segment_and_sums_to_one(network: BLSTMAttentionDNN) -> None:
     network.reset(0)
-    stacks = make_data(9).stacks
+    stacks = make_stacks(9)
     probabilities, attention = network.predict(stacks)
     assert [len(own) for own in attention] == [len(stack) for stack in stacks]
     np.testing.assert_allclose([own.sum() for own in attention], 1, atol=1e-5)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
-
-
-def test_a_training_is_decided_by_its_seed_whatever_was_trained_before(
-    network: BLSTMAttentionDNN,
-) -> None:
-    train, validation = make_data(40), make_data(20, 1)
-    runs = []
-    for seed in (1, 2, 1):
-        history = fit(network, train, validation, seed=seed)
-        runs.append((history.train_loss, network.predict(validation.stacks)[0].tolist()))
-    assert runs[0] == runs[2]
-    assert runs[0] != runs[1]
-
-
-def test_it_learns_what_is_there_to_learn(network: BLSTMAttentionDNN) -> None:
-    history = fit(network, make_data(120), make_data(60, 1), seed=0)
-    assert score(network, make_data(60, 1))[1] > 80
-    assert history.train_loss[-1] < history.train_loss[0]
-    assert 1 <= history.best_epoch <= len(history.validation_loss) <= SMALL.max_epochs
-
-
-def test_the_best_epochs_weights_are_kept(network: BLSTMAttentionDNN) -> None:
-    validation = make_data(30, 1)
-    history = fit(network, make_data(40), validation, seed=3)
-    loss, uar = score(network, validation)
-    assert loss == pytest.approx(min(history.validation_loss), abs=1e-5)
-    assert history.validation_loss[history.best_epoch - 1] == min(history.validation_loss)
-    assert uar == pytest.approx(history.validation_uar[history.best_epoch - 1])
-
-
-def test_training_stops_after_patience_without_a_better_epoch(network: BLSTMAttentionDNN) -> None:
-    noise = make_data(30, 1)
-    noise = LabelledStacks(stacks=noise.stacks, targets=(noise.targets + 1) % 3)
-    history = fit(network, make_data(60), noise, seed=0)
-    assert len(history.validation_loss) < SMALL.max_epochs
-    assert len(history.validation_loss) == history.best_epoch + SMALL.patience
-
-
-def test_without_validation_it_runs_for_the_epochs_asked_for(network: BLSTMAttentionDNN) -> None:
-    history = fit(network, make_data(20), seed=0, n_epochs=3)
-    assert history.best_epoch == len(history.train_loss) == 3
-    assert history.as_json()["validation_uar"] == []
-
-
-@pytest.mark.parametrize("balance", ["weights", "oversample", "none"])
-def test_every_balance_trains(network: BLSTMAttentionDNN, balance: str) -> None:
-    data = make_data(30)
-    assert fit(network, data, seed=0, n_epochs=1, balance=balance).train_loss[0] > 0
-
-
-def test_class_weights_even_classes_out() -> None:
-    targets = np.array([0] * 8 + [2] * 2)
-    weights = class_weights(targets, 3)
-    assert weights[1] == 0
-    assert weights[0] * 8 == pytest.approx(weights[2] * 2)
-    assert weights[targets].mean() == pytest.approx(1)
 
 
 def test_weights_have_the_shapes_told_beforehand_and_come_out_as_they_went_in(
@@ -143,6 +83,61 @@ def test_foreign_weights_are_refused(network: BLSTMAttentionDNN) -> None:
         network.set_weights(weights)
 
 
+def listening_weights(feature: int) -> dict[str, np.ndarray]:
+    """Weights by hand: the step that holds `feature` gets the attention, and no state is carried."""
+    weights = {name: np.zeros(shape) for name, shape in weight_shapes(SMALL, 5, 3).items()}
+    units = SMALL.lstm_units
+    gates = {"input": 0, "forget": 1, "cell": 2, "output": 3}
+    bias = weights["forward.bias"].reshape(4, units)
+    bias[gates["input"]], bias[gates["output"]], bias[gates["forget"]] = 20, 20, -20
+    weights["forward.kernel"][feature, gates["cell"] * units] = 9
+    weights["attention.kernel"][0, 0] = 9
+    weights["score.kernel"][0, 0] = 20
+    return {name: value.astype(np.float32) for name, value in weights.items()}
+
+
+def test_attention_is_told_at_the_segment_that_got_it(network: BLSTMAttentionDNN) -> None:
+    network.set_weights(listening_weights(feature=2))
+    lengths, marked = [7, 3, 19, 8, 1, 12], [1, 2, 16, 0, 0, 4]
+    stacks = [np.zeros((length, 5), np.float32) for length in lengths]
+    for stack, place in zip(stacks, marked, strict=True):
+        stack[place, 2] = 1
+    _, attention = network.predict(stacks)
+    assert [int(own.argmax()) for own in attention] == marked
+    assert min(own.max() for own in attention) > 0.9
+
+
+def test_a_very_long_stack_is_predicted_in_a_small_batch_and_changes_nothing(
+    network: BLSTMAttentionDNN, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network.reset(0)
+    stacks = [*make_stacks(20), np.ones((300, 5), np.float32)]
+    together, attention = network.predict(stacks)
+    sizes = []
+
+    def watched_pad(
+        stacks: list[np.ndarray], rows: np.ndarray, size: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        values, mask = pad(stacks, rows, size)
+        sizes.append(values.shape[:2])
+        return values, mask
+
+    monkeypatch.setattr("models.blstm_attention_dnn.pad", watched_pad)
+    monkeypatch.setattr("models.blstm_attention_dnn.MAX_STEPS", 16 * 24)
+    again, own = network.predict(stacks)
+    assert sizes[0] == (16, 16)
+    assert sizes[-1] == (1, 304)
+    assert all(rows == 1 or rows * steps <= 16 * 24 for rows, steps in sizes)
+    np.testing.assert_allclose(again, together, atol=1e-6)
+    np.testing.assert_allclose(np.concatenate(own), np.concatenate(attention), atol=1e-6)
+
+
+def test_ordinary_lengths_are_predicted_in_full_batches() -> None:
+    lengths = np.full(200, 512)
+    batches = list(within(in_order(lengths, 64), lengths, 64, MAX_STEPS))
+    assert [(len(rows), size) for rows, size in batches] == [(64, 64)] * 3 + [(8, 64)]
+
+
 @pytest.mark.parametrize("shape", [(0, 5), (3, 4), (5,)])
 def test_foreign_stacks_are_refused(network: BLSTMAttentionDNN, shape: tuple[int, ...]) -> None:
     with pytest.raises(ClassifierError, match="stack 0 has shape"):
@@ -158,6 +153,7 @@ def test_foreign_stacks_are_refused(network: BLSTMAttentionDNN, shape: tuple[int
         ({"label_smoothing": float("nan")}, "label_smoothing is nan"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0"),
         ({"segment_dropout": 1.0}, "segment_dropout is 1.0"),
+        ({"batch_size": 4097}, "batch_size is 4097; expected at most 4096"),
         ({"weight_decay": -1.0}, "weight_decay is -1.0"),
     ],
 )
@@ -169,6 +165,21 @@ def test_wrong_settings_are_refused(wrong: dict[str, Any], message: str) -> None
 def test_a_network_needs_features_and_two_labels() -> None:
     with pytest.raises(ClassifierError, match="expected at least 1 and 2"):
         BLSTMAttentionDNN(SMALL, n_features=5, n_labels=1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.integers(1, 900), min_size=1, max_size=70), st.integers(1, 40), st.integers(8, 2000)
+)
+def test_batches_cut_smaller_hold_every_row_once_and_fit(
+    lengths: list[int], size: int, most: int
+) -> None:
+    lengths = np.array(lengths)
+    batches = list(within(in_order(lengths, size), lengths, size, most))
+    assert sorted(np.concatenate([rows for rows, _ in batches])) == list(range(len(lengths)))
+    for rows, laid_out in batches:
+        assert len(rows) <= laid_out <= size
+        assert laid_out == 1 or laid_out * lengths[rows].max() <= most
 
 
 @settings(max_examples=30, deadline=None)

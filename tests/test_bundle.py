@@ -137,6 +137,12 @@ def test_a_bundle_that_could_not_be_read_again_is_not_left_behind(
         ({"labels": ["a", "a"]}, "labels are not"),
         ({"labels": ["a", 1]}, "labels are not"),
         ({"labels": ["a", "b" * 1000]}, "labels are not"),
+        ({"labels": ["\x1b[2Ja", "b"]}, "labels are not .* printable"),
+        ({"labels": ["a\nb", "b"]}, "labels are not .* printable"),
+        ({"classifier__batch_size": 10**12}, "batch_size is 1000000000000; expected at most 4096"),
+        ({"classifier__learning_rate": 10**30}, "has 31 digits; expected 20 at most"),
+        ({"seeds": [2**32]}, "seeds are not"),
+        ({"seeds": list(range(101))}, "seeds are not"),
         ({"labels": ["a", "b", "c"]}, r"output\.\w+ has shape|unpacks to"),
         ({"labels": [["a"], ["b"]]}, "labels are not"),
         ({"seeds": [0, 0]}, "seeds are not"),
@@ -176,11 +182,18 @@ def test_hostile_settings_are_refused(folder: Path, changes: dict[str, Any], mes
         ('{"format": NaN}', "NaN is not a finite number"),
         ('{"format": 1, "format": 1}', "key twice"),
         ("[" * 100_000, "not JSON"),
+        ('{"card": {"x": ' * 50_000, "not JSON"),
+        ('{"format": 1e999}', "'1e999' is not a finite number"),
+        ('{"format": -1e999}', "'-1e999' is not a finite number"),
+        ('{"feature_dim": ' + "1" * 5000 + "}", "has 5000 digits; expected 20 at most"),
         (" " * 2_000_000, "larger than"),
         ("\udcff", "not JSON"),
     ],
-    ids=["empty", "list", "nan", "key twice", "deep", "large", "not utf-8"],
-)
+    ids=[
+        "empty", "list", "nan", "key twice", "deep", "deep objects", "infinite", "minus infinite",
+        "many digits", "large", "not utf-8",
+    ],
+)  # fmt: skip
 def test_json_that_is_none_is_refused(folder: Path, text: str, message: str) -> None:
     (folder / "bundle.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(BundleError, match=message):

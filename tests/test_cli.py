@@ -222,12 +222,27 @@ def test_a_training_leaves_a_whole_run(home: Path, run: Path) -> None:
 
 
 def test_random_weights_are_told_wherever_a_number_is_shown(
-    emostack: Emostack, home: Path, run: Path
+    emostack: Emostack,
+    home: Path,
+    run: Path,
+    here: list[object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fields = json.loads((home / "train.json").read_text())
     assert "seeded random" in fields["warning"]
-    done = emostack("predict", run / "bundle", home / "audio" / "u0.wav")
+    with monkeypatch.context() as patch:  # the training itself is over
+        patch.setattr("pipeline.training.run_training", lambda *_, **__: fields)
+        done = emostack("train", home / "m.csv", *here)
+    numbers = [line for line in done.out.splitlines() if line.startswith("UAR ")]
+    assert len(numbers) == 4
+    assert all(line.endswith(" [random weights, not a result]") for line in numbers)
+    table = tmp_path / "p.csv"
+    done = emostack("predict", run / "bundle", home / "audio" / "u0.wav", "-o", table)
     assert "seeded random" in done.err
+    for text in (done.out, table.read_text(encoding="utf-8")):
+        (row,) = csv.DictReader(io.StringIO(text))
+        assert row["warning"] == fields["warning"]
 
 
 def test_a_report_can_be_written_again(home: Path, emostack: Emostack, run: Path) -> None:
@@ -266,6 +281,28 @@ def test_predict_takes_folders_and_manifests_and_goes_on_after_a_bad_file(
     rows.to_csv(home / "audio" / "all.csv", index=False)
     by_manifest = emostack("predict", run / "bundle", home / "audio" / "all.csv", "--json")
     assert [p["file"] for p in by_manifest.fields["predictions"]] == [f"u{i}" for i in range(12)]
+
+
+def test_predict_takes_a_file_twice_and_a_manifest_with_its_audio_elsewhere(
+    home: Path, emostack: Emostack, run: Path
+) -> None:
+    file = home / "audio" / "u1.wav"
+    twice = emostack("predict", run / "bundle", file, file, "--json").fields["predictions"]
+    assert len(twice) == 2
+    words = ["predict", run / "bundle", home / "m.csv", "--audio", home / "audio", "--json"]
+    by_manifest = emostack(*words)
+    assert by_manifest.status == 0
+    assert by_manifest.fields["predictions"][1]["probabilities"] == pytest.approx(
+        twice[0]["probabilities"], abs=1e-5
+    )
+
+
+def test_predict_without_any_audio_is_wrong_usage(
+    tmp_path: Path, emostack: Emostack, run: Path
+) -> None:
+    done = emostack("predict", run / "bundle", tmp_path)
+    assert done.status == 2
+    assert "no audio in" in done.err
 
 
 def test_predict_refuses_a_bundle_whose_recipe_was_edited(

@@ -22,7 +22,7 @@ from features_cache.store import Store
 from features_cache.verify import verify
 from pipeline.cluster import ClusterError, open_workers
 from stages.extract import portion
-from stages.manifest import complete, write_manifest
+from stages.manifest import audio_paths, complete, write_manifest
 from stages.plan import TRANSIENT, Item
 from stages.segment_features import Failed, window_events
 from tests.hostile_audio import voice_like, write_hostile_corpus
@@ -126,7 +126,7 @@ def test_a_scheduler_that_does_not_answer_is_told_in_one_line(
     monkeypatch.setattr("pipeline.cluster.CONNECT_S", 1)
     with (
         pytest.raises(ClusterError, match=r"no Dask scheduler answered at tcp://127\.0\.0\.1:9"),
-        open_workers(0, "tcp://127.0.0.1:9", store=tmp_path, scratch=tmp_path),
+        open_workers(0, "tcp://127.0.0.1:9", store=tmp_path, audio=tmp_path, scratch=tmp_path),
     ):
         pass
 
@@ -200,6 +200,30 @@ def test_portions_hold_everything_once_and_in_order(sizes: list[int], n_workers:
     assert all(portions)
 
 
+def test_ranges_of_one_long_file_share_its_bytes() -> None:
+    ranges = [dataclasses.replace(_item(Path("x")), size=10**8, start=float(i)) for i in range(400)]
+    assert len(list(portion(ranges, n_workers=2))) <= 9
+
+
+def test_audio_is_found_from_any_folder(
+    job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = audio_paths(job.manifest, Path("audio"))
+    assert all(path.is_absolute() for path in paths)
+
+
+def test_a_lost_shard_is_extracted_again(extracted: Job) -> None:
+    before = extracted.stacks()
+    for shard in (extracted.store_folder / "shards").glob("*.h5"):
+        shard.unlink()
+    done = extracted.extract()
+    assert done["n_to_extract"] == 8
+    assert {k: v.tobytes() for k, v in extracted.stacks().items()} == {
+        k: v.tobytes() for k, v in before.items()
+    }
+
+
 def _item(path: Path) -> Item:
     return Item(
         key="0" * 64,
@@ -233,7 +257,7 @@ def test_kill_9_loses_at_most_the_shards_in_flight(tmp_path: Path) -> None:
         process.communicate()
     finished = {path.name: path.read_bytes() for path in shards.glob("*.h5")}
     assert finished
-    assert [p.code for p in verify(Store(shaken.store_folder), full=True)] == []
+    assert [p.code for p in verify(shaken.store_folder, full=True)] == []
     done = shaken.extract()
     assert done["n_to_extract"] < 24
     assert done["n_skipped"] + done["n_to_extract"] == 24
@@ -243,7 +267,30 @@ def test_kill_9_loses_at_most_the_shards_in_flight(tmp_path: Path) -> None:
     assert {k: v.tobytes() for k, v in found.items()} == {
         k: v.tobytes() for k, v in expected.items()
     }
-    assert list(verify(Store(shaken.store_folder), full=True)) == []
+    assert list(verify(shaken.store_folder, full=True)) == []
+
+
+@pytest.mark.parametrize("word", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupted_run_says_so_and_publishes_what_is_finished(
+    tmp_path: Path, word: signal.Signals
+) -> None:
+    job = Job(tmp_path)
+    job.manifest = write_corpus(job.audio, n=24)
+    write_manifest(job.manifest, tmp_path / "m.csv")
+    process = _start(tmp_path)
+    deadline = time.monotonic() + 120
+    while not list((job.store_folder / "shards").glob("*.h5")) and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(word)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.decode().strip() == "interrupted; everything written so far is whole"
+    store = Store(job.store_folder)
+    assert 0 < len(store.generation.live) < 24
+    assert store.orphans() == []
+    assert [path.name for path in store.shards_folder.glob(".*")] == []
+    assert list(verify(job.store_folder, full=True)) == []
 
 
 def _start(folder: Path) -> subprocess.Popen[bytes]:

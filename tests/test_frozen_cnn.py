@@ -1,5 +1,7 @@
+import importlib
 import importlib.util
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -362,6 +364,46 @@ def test_every_tap_of_the_table_gives_features(name: str) -> None:
     features = cnn(_windows(8))
     assert features.shape == (8, cnn.feature_dim)
     assert np.isfinite(features).all()
+
+
+def _pictures_by_librosa(windows: Float32, settings: NetworkSettings) -> Float32:
+    """Static, delta and delta-delta, each range mapped to 0 and 255, by another road than ours."""
+    middle = np.s_[:, :, WINDOW.delta_width // 2 : -(WINDOW.delta_width // 2)]
+    deltas = [librosa.feature.delta(windows, order=order, mode="nearest") for order in (1, 2)]
+    mapped = [
+        255 * (channel[middle] - low) / (high - low)
+        for channel, (low, high) in zip((windows, *deltas), settings.channel_ranges, strict=True)
+    ]
+    return np.stack(mapped, axis=-1).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("vgg16", "block1_pool"),  # blue first, ImageNet's mean taken off
+        ("resnet50_v2", "conv2_block1_out"),  # from -1 to 1
+        ("densenet121", "conv2_block1_concat"),  # ImageNet's mean and deviation
+        ("efficientnet_b0", "block2a_expand_activation"),  # untouched: the network does it itself
+    ],
+)
+def test_features_are_keras_own_from_preprocessing_to_bands(name: str, layer: str) -> None:
+    settings = _settings(network=name, weights="random:3", layers=(layer,), pooling="bands:3")
+    window = WindowShape(n_mels=32, n_frames=32)  # as large as the input: nothing is resized
+    windows = _windows(8, window)
+    keras_module = importlib.import_module(f"keras.applications.{settings.entry.module}")
+    pictures = keras_module.preprocess_input(_pictures_by_librosa(windows, settings))
+    network = getattr(keras_module, settings.entry.constructor)(
+        include_top=False, weights=None, input_shape=(32, 32, 3)
+    )
+    backbone.draw_weights(network, 3)
+    maps = np.asarray(keras.Model(network.inputs[0], network.get_layer(layer).output)(pictures))
+    n = maps.shape[1]
+    bands = [
+        maps[:, math.floor(b * n / 3) : math.ceil((b + 1) * n / 3)].mean((1, 2)) for b in range(3)
+    ]
+    expected = np.concatenate(bands, axis=1)
+    seen = FrozenCNN(settings, window, None, batch_size=8)(windows)
+    assert np.abs(seen - expected).max() / np.abs(expected).max() < 1e-5
 
 
 @keras_saves

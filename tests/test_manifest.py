@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages import manifest as module
 from stages.manifest import (
     COLUMNS,
     ManifestError,
@@ -277,7 +276,7 @@ def test_a_failed_write_leaves_the_old_manifest_and_nothing_else(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", fail)
+    monkeypatch.setattr("features_cache.atomic.os.fsync", fail)
     with pytest.raises(OSError, match="No space left"):
         write_manifest(table(speaker=["x", "y", "z"]), path)
     assert path.read_bytes() == before

@@ -93,13 +93,31 @@ def test_a_fit_is_its_arrays_and_of_the_shapes_told_beforehand(corpus: Corpus, k
     assert first[0].dtype == np.float32
 
 
-def test_the_fit_sees_training_stacks_alone(corpus: Corpus) -> None:
+@pytest.mark.parametrize("kind", ["none", "train", "speaker"])
+def test_the_fit_sees_training_stacks_alone(corpus: Corpus, kind: str) -> None:
     stacks, speakers = corpus
-    chosen = NormalisationSettings(standardise="train", n_components=3)
-    fitted = fit_normalisation(stacks[:6], speakers[:6], chosen)
-    stacks[6:] = [stack * 1000 for stack in stacks[6:]]
-    again = fit_normalisation(stacks[:6], speakers[:6], chosen)
-    assert all(np.array_equal(fitted.arrays[name], again.arrays[name]) for name in fitted.arrays)
+    train, others = stacks[:6], stacks[6:]
+    chosen = NormalisationSettings(standardise=kind, n_components=3)
+    fitted = fit_normalisation(train, speakers[:6], chosen)
+    arrays = {name: array.tobytes() for name, array in fitted.arrays.items()}
+    alone = fitted.transform(train, speakers[:6])
+    for strangers in (others, [stack * 1000 for stack in others]):
+        beside = fitted.transform([*train, *strangers], speakers)[:6]
+        assert all(np.array_equal(a, b) for a, b in zip(alone, beside, strict=True))
+        assert {name: array.tobytes() for name, array in fitted.arrays.items()} == arrays
+    if kind == "train":
+        together = np.concatenate(train)
+        np.testing.assert_allclose(fitted.arrays["mean"], together.mean(axis=0), atol=1e-5)
+        np.testing.assert_allclose(fitted.arrays["deviation"], together.std(axis=0), atol=1e-5)
+
+
+def test_training_segments_that_are_all_alike_blow_nothing_up() -> None:
+    rng = np.random.default_rng(0)
+    stacks = [rng.normal(size=(n, 5)).astype(np.float32) for n in (1, 1, 1, 4)]
+    chosen = NormalisationSettings(standardise="speaker", n_components=2)
+    fitted = fit_normalisation(stacks[:3], ["a", "b", "c"], chosen)  # one segment a speaker
+    assert fitted.arrays["scale"].tolist() == [1]
+    assert np.abs(fitted.transform(stacks, ["a", "b", "c", "d"])[3]).max() < 10
 
 
 def test_components_of_many_segments_repeat_by_seed() -> None:

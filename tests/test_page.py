@@ -202,6 +202,43 @@ def test_an_inductive_headline_has_the_transductive_number_beside_it(tmp_path: P
     assert text.index("Unweighted average recall, inductive") < text.index("transductive")
 
 
+def test_every_number_of_the_headline_is_called_what_it_is(run_folder: Path, page: str) -> None:
+    text = Reading(page).text
+    for tile in (
+        "Ensemble of seeds", "Mean over folds", "Weighted accuracy", "Macro F1", "Each seed"
+    ):  # fmt: skip
+        assert re.search(f"{tile} ?transductive", text)
+    heads = text[text.index("Fold by fold") :].split("Utterances")[1][:80]
+    for head in ("UAR, transductive", "WA, transductive", "UAR, inductive", "WA, inductive"):
+        assert head in heads
+    metrics = read_run(run_folder).headline.metrics
+    low, high = metrics["uar_interval_utterances"]
+    assert re.search(
+        f"the transductive {metrics['uar_pooled']:.1f} would be {low:.1f}.+?{high:.1f}, which", text
+    )
+    assert "first seed\u2019s of BLSTM, attention, DNN, transductive;" in text
+    assert "Training loss includes label smoothing and dropout, validation loss neither" in text
+
+
+@pytest.mark.parametrize("kind", ["train", "none"])
+def test_a_run_without_a_transductive_number_does_not_speak_of_one(
+    run_copy: Path, kind: str
+) -> None:
+    def keep_inductive(facts: dict) -> None:
+        facts["evaluations"] = [e for e in facts["evaluations"] if not e["transductive"]]
+        for evaluation in facts["evaluations"]:
+            evaluation["name"] = evaluation["name"].replace("train", kind)
+            evaluation["normalise"] = kind
+        facts["headline"] = kind
+
+    change_facts(run_copy, keep_inductive)
+    text = Reading(write_report(run_copy).read_text("utf-8")).text
+    assert "transductive" not in text.lower()
+    assert "Unweighted average recall, inductive" in text
+    assert "Inductive: nothing of a test speaker was known but the utterance at hand" in text
+    assert "UAR, inductive" in text
+
+
 def test_one_evaluation_one_seed_and_one_speaker_make_a_page(tmp_path: Path) -> None:
     folder = write_fake_run(tmp_path / "run", speakers=("only",), seeds=(0,))
     change_facts(folder, lambda f: f.update(evaluations=f["evaluations"][:1]))

@@ -166,6 +166,16 @@ def test_a_file_that_cannot_be_read_is_quarantined_and_is_news_once(
     assert world.plan(rows, contents).newly_bad == frozenset()
 
 
+def test_a_file_that_was_away_for_a_night_costs_nothing_when_it_is_back(world: World) -> None:
+    rows = manifest({"a": "a.wav", "b": "b.wav", "c": "c.wav"})
+    world.carry_out(world.plan(rows, {"a.wav": "!missing", "b.wav": "B", "c.wav": "C"}))
+    assert sorted(world.generation.rows["status"]) == ["live", "live", "quarantined"]
+    named = world.generation.rows[world.generation.rows["shard"] != ""]["key"]
+    world.places = {key: world.places[key] for key in named}  # all that a store would know
+    back = world.plan(rows, {"a.wav": "A", "b.wav": "B", "c.wav": "C"})
+    assert set(changes(back).values()) == {"skipped"}
+
+
 def test_a_bad_file_is_tried_again_when_its_bytes_change() -> None:
     world = World()
     rows = manifest({"a": "a.wav"})
@@ -174,7 +184,10 @@ def test_a_bad_file_is_tried_again_when_its_bytes_change() -> None:
     assert changes(world.plan(rows, {"a.wav": "A2"})) == {"a": "changed"}
 
 
-@pytest.mark.parametrize(("code", "tried"), [("io", True), ("memory", True), ("silent", False)])
+@pytest.mark.parametrize(
+    ("code", "tried"),
+    [("io", True), ("memory", True), ("missing", True), ("silent", False), ("truncated", False)],
+)
 def test_a_transient_reason_is_tried_again_by_itself(code: str, tried: bool) -> None:
     world = World()
     rows = manifest({"a": "a.wav"})

@@ -129,3 +129,14 @@ def test_settings_survive_the_round_trip_through_plain_data(
         ),
     )
     assert from_mapping(Recipe, to_mapping(recipe), complete=True) == recipe
+
+
+def test_a_recipe_that_would_fill_the_memory_is_refused() -> None:
+    with pytest.raises(RecipeError, match="a segment has 4194304 values"):
+        Recipe(frontend=FrontEnd(n_mels=64), segments=Segments(n_frames=65536))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", '{"dtype": 1e999}', "[]", '{"dtype": null}'])
+def test_json_that_is_no_recipe_is_refused(text: str) -> None:
+    with pytest.raises(RecipeError, match="not written by this version"):
+        recipe_from_json(text)

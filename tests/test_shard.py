@@ -1,6 +1,8 @@
 """Shards: what is written comes back, what is torn is told, what fails leaves nothing."""
 
+import errno
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
 import numpy as np
@@ -130,3 +132,35 @@ def test_features_are_read_with_plain_h5py_and_no_plugin(tmp_path: Path) -> None
     with h5py.File(write(tmp_path, [300])) as file:
         assert file["features"].compression is None
         assert file["features"].dtype == np.float16
+
+
+class FullDisk:
+    """Takes some bytes, then has no room."""
+
+    def __init__(self, file: BinaryIO, room: int) -> None:
+        self._file, self._room = file, room
+
+    def write(self, data: bytes) -> int:
+        self._room -= len(data)
+        if self._room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self._file.write(data)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._file, name)
+
+
+@pytest.mark.parametrize("room", [0, 5_000, 300_000])
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, room: int) -> None:
+    def fill() -> None:
+        with ShardWriter(tmp_path, HEADER) as shard:
+            shard._disk._file = FullDisk(shard._disk._file, room)  # type: ignore[assignment]
+            for i in range(100):
+                features, start = rows(20_000)
+                shard.append(features, start, start)
+                shard.end_utterance(key=f"{i:064x}", utterance_id=str(i), view="clean")
+            shard.close()
+
+    with pytest.raises(ShardError, match=r"No space left on device\).*run the same command again"):
+        fill()
+    assert list(tmp_path.iterdir()) == []

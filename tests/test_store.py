@@ -141,6 +141,22 @@ def test_features_of_a_killed_run_are_found_again(filled: Store) -> None:
     assert (filled.read(places["lost".ljust(64, "0")]) == sum(map(ord, "lost"))).all()
 
 
+def test_features_of_a_lost_shard_count_as_not_there(filled: Store) -> None:
+    (filled.shards_folder / filled.generation.rows["shard"].iloc[0]).unlink()
+    assert Store(filled.folder).known_places() == {}
+
+
+@pytest.mark.parametrize("kind", ["torn", "foreign"])
+def test_an_orphan_that_is_no_shard_of_this_recipe_is_passed_over(filled: Store, kind: str) -> None:
+    orphan = filled.shards_folder / new_shard(filled, ["lost"]).name
+    if kind == "torn":
+        orphan.write_bytes(orphan.read_bytes()[:100])
+    else:
+        with h5py.File(orphan, "r+") as file:
+            file.attrs["recipe_json"] = '{"other":1}'
+    assert set(filled.known_places()) == {"a".ljust(64, "0"), "bb".ljust(64, "0")}
+
+
 def test_stale_partials_are_removed_and_nothing_else(filled: Store) -> None:
     partial = filled.shards_folder / ".x.h5.0123.partial"
     partial.write_bytes(b"torn")
@@ -168,11 +184,11 @@ def test_a_missing_shard_raises_instead_of_reading_zeros(filled: Store) -> None:
 
 
 def test_a_whole_store_has_no_problems(filled: Store) -> None:
-    assert list(verify(filled, full=True)) == []
+    assert list(verify(filled.folder, full=True)) == []
 
 
 def _codes(store: Store, *, full: bool = False) -> set[str]:
-    return {problem.code for problem in verify(Store(store.folder), full=full)}
+    return {problem.code for problem in verify(store.folder, full=full)}
 
 
 def test_verify_names_what_is_wrong(filled: Store) -> None:
@@ -181,7 +197,7 @@ def test_verify_names_what_is_wrong(filled: Store) -> None:
     with h5py.File(shard, "r+") as file:
         file["features"][0, 0] += 1
     assert _codes(filled) == set()
-    found = list(verify(Store(filled.folder), full=True))
+    found = list(verify(filled.folder, full=True))
     assert [(p.code, p.utterance_id) for p in found] == [("damaged_utterance", "a")]
     shard.write_bytes(whole[: len(whole) // 2])
     assert _codes(filled) == {"torn_shard"}
@@ -194,9 +210,8 @@ def test_verify_names_what_is_wrong(filled: Store) -> None:
 
 
 def test_verify_finds_a_torn_generation(filled: Store) -> None:
-    store = Store(filled.folder)
     (filled.generations_folder / "00000001.parquet").write_bytes(b"PAR1")
-    assert "torn_generation" in {problem.code for problem in verify(store)}
+    assert _codes(filled) == {"torn_generation", "stale_index"}
 
 
 def _hold(folder: Path, held: "multiprocessing.synchronize.Event") -> None:

@@ -1,5 +1,6 @@
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -9,12 +10,13 @@ import pytest
 
 from models.blstm_attention_dnn import ClassifierSettings
 from models.bundle import Predictor, load_bundle
-from stages.crossvalidate import make_task
+from stages.crossvalidate import make_task, prediction_table
 from stages.dataset import Dataset
 from stages.folds import FoldError
 from stages.run_folder import RunFolderError, RunNotes
 from stages.train import train
 from stages.train_options import TrainError, TrainOptions
+from tests.toy_dataset import make_dataset
 
 OPTIONS = TrainOptions(
     seeds=(0, 5),
@@ -30,44 +32,12 @@ OPTIONS = TrainOptions(
         learning_rate=1e-2,
     ),
 )
+QUICK = TrainOptions(
+    n_components=0, baselines=False, normalise="train", classifier=OPTIONS.classifier
+)
 
 
 Finished: TypeAlias = tuple[Path, dict[str, Any], list[tuple[int, int, str]]]
-
-
-def make_dataset(n_speakers: int = 4, n_each: int = 9, n_features: int = 12) -> Dataset:
-    rng = np.random.default_rng(0)
-    emotions = np.tile(["angry", "calm", "sad"], n_each // 3)
-    rows, stacks = [], []
-    for speaker in range(n_speakers):
-        for take, emotion in enumerate(emotions):
-            name = f"{speaker}-{take}"
-            rows.append((name, f"{name}.wav", 0.0, np.nan, f"s{speaker}", "1", "", emotion, "toy"))
-            stack = rng.normal(speaker, 1, (rng.integers(2, 7), n_features)).astype(np.float32)
-            stack[:, ["angry", "calm", "sad"].index(emotion)] += 4
-            stacks.append(stack)
-    columns = [
-        "utterance_id",
-        "file",
-        "start",
-        "end",
-        "speaker",
-        "session",
-        "gender",
-        "emotion",
-        "corpus",
-    ]
-    starts = [0.16 * np.arange(len(stack)) for stack in stacks]
-    return Dataset(
-        manifest=pd.DataFrame(rows, columns=columns),
-        stacks=stacks,
-        segment_start=starts,
-        segment_end=[start + 0.64 for start in starts],
-        keys=[f"key-{row[0]}" for row in rows],
-        recipe_id="r1",
-        recipe_json='{"revision": 1}',
-        generation=7,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +65,8 @@ def test_the_result_has_the_fields_of_the_contract_in_percent(finished: Finished
     assert sorted(result["recall_by_class"]) == ["angry", "calm", "sad"]
     assert sorted(result["baselines"]) == ["svm-speaker", "svm-train"]
     assert result["warning"] == "not a result"
+    assert (result["recipe_id"], result["generation"], result["seeds"]) == ("r1", 7, [0, 5])
+    assert result["transductive"] is True
     assert (result["run"], result["bundle"]) == (str(folder), str(folder / "bundle"))
     json.dumps(result, allow_nan=False)
 
@@ -155,6 +127,10 @@ def test_the_bundle_is_inductive_and_predicts(finished: Finished) -> None:
     assert bundle.normalisation.settings.standardise == "train"
     assert list(bundle.weights) == [0, 5]
     assert bundle.card["warning"] == "not a result"
+    assert (bundle.card["normalisation"], bundle.card["transductive"]) == ("train", False)
+    result = finished[1]
+    assert bundle.card["uar_inductive_percent"] == result["uar_inductive"]
+    assert bundle.card["uar_transductive_percent"] == result["uar_pooled"]
     dataset = make_dataset()
     probabilities, _ = Predictor(bundle).predict(dataset.stacks, [""] * 36)
     named = np.array(bundle.labels)[probabilities.argmax(axis=1)]
@@ -173,15 +149,14 @@ def test_a_finished_run_is_never_overwritten(finished: Finished) -> None:
 
 
 def test_the_same_training_gives_the_same_numbers(tmp_path: Path) -> None:
-    options = TrainOptions(
-        n_components=0, baselines=False, normalise="train", classifier=OPTIONS.classifier
-    )
-    results = [train(make_dataset(3, 6), options, tmp_path / name) for name in ("a", "b")]
+    results = [train(make_dataset(3, 6), QUICK, tmp_path / name) for name in ("a", "b")]
     tables = [pd.read_parquet(tmp_path / name / "predictions.parquet") for name in ("a", "b")]
     pd.testing.assert_frame_equal(*tables)
     assert results[0]["uar_inductive"] == results[0]["uar_pooled"]
     assert results[0]["baselines"] == {}
     assert set(tables[0]["evaluation"]) == {"train"}
+    assert results[0]["transductive"] is False
+    assert "uar_transductive_percent" not in load_bundle(tmp_path / "a" / "bundle").card
 
 
 @pytest.mark.parametrize(
@@ -201,6 +176,88 @@ def test_what_cannot_be_learned_is_told_before_training(
     assert not (tmp_path / "run").exists()
 
 
+def with_a_label_of(n: int) -> Dataset:
+    dataset = make_dataset()
+    dataset.manifest["emotion"] = dataset.manifest["emotion"].replace("sad", "s" * n)
+    return dataset
+
+
+def with_a_session_alone() -> Dataset:
+    dataset = make_dataset()
+    dataset.manifest["session"] = ["1"] * 9 + ["2"] * 27
+    return dataset
+
+
+def with_one_class_to_train_on() -> Dataset:
+    dataset = make_dataset()
+    dataset.manifest.loc[9:, "emotion"] = "calm"
+    return dataset
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options", "message"),
+    [
+        (with_a_label_of(201), {}, "labels are not .* 1 to 200 printable"),
+        (make_dataset(), {"seeds": tuple(range(101))}, "seeds are not 1 to 100"),
+        (make_dataset(), {"seeds": (2**32,)}, "seeds are not 1 to 100"),
+        (make_dataset(), {"classifier": ClassifierSettings(lstm_units=10**5)}, "bytes of weights"),
+        (with_a_session_alone(), {"folds": "session"}, "fold '2' has 1 speakers and 3 emotions"),
+        (with_one_class_to_train_on(), {}, "fold 's0' has 3 speakers and 1 emotions"),
+    ],
+    ids=["label", "seeds", "seed", "weights", "one training speaker", "one training class"],
+)
+def test_what_would_be_refused_at_the_end_is_refused_before_training(
+    tmp_path: Path, dataset: Dataset, options: dict[str, Any], message: str
+) -> None:
+    steps: list[str] = []
+    with pytest.raises((TrainError, FoldError), match=message):
+        train(
+            dataset,
+            replace(OPTIONS, **options),
+            tmp_path / "run",
+            on_progress=lambda *step: steps.append(str(step)),
+        )
+    assert steps == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_predictions_outlive_a_bundle_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("stages.train.save_bundle", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(make_dataset(3, 6), QUICK, tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["predictions.parquet"]
+    with pytest.raises(RunFolderError, match=r"holds predictions\.parquet"):
+        train(make_dataset(3, 6), QUICK, tmp_path / "run")
+
+
+def test_notes_are_left_as_they_were(tmp_path: Path) -> None:
+    notes = RunNotes(provenance={"command": "x"})
+    train(make_dataset(3, 6), QUICK, tmp_path / "run", notes=notes)
+    assert notes.provenance == {"command": "x"}
+
+
+@pytest.mark.parametrize(
+    ("stack", "message"),
+    [
+        (np.zeros((0, 12), np.float32), "1 of 36 utterances have no segments .*'0-3'"),
+        (np.full((2, 12), np.nan, np.float32), "features that are not finite .*'0-3'"),
+    ],
+    ids=["empty", "not finite"],
+)
+def test_features_that_nothing_can_be_learned_from_are_told(
+    stack: np.ndarray, message: str
+) -> None:
+    dataset = make_dataset()
+    dataset.stacks[3] = stack
+    with pytest.raises(TrainError, match=message):
+        make_task(dataset, OPTIONS)
+
+
 def test_one_emotion_is_not_enough() -> None:
     dataset = make_dataset()
     dataset.manifest["emotion"] = "angry"
@@ -213,6 +270,26 @@ def test_shared_audio_is_refused_by_train(tmp_path: Path) -> None:
     dataset.keys[-1] = dataset.keys[0]
     with pytest.raises(FoldError, match="shares audio key-0-0"):
         train(dataset, OPTIONS, tmp_path / "run")
+
+
+def test_parts_of_one_file_that_overlap_are_refused_by_train(tmp_path: Path) -> None:
+    dataset = make_dataset()
+    dataset.audio_sha256[-1] = dataset.audio_sha256[0]
+    dataset.manifest.loc[0, "start"] = 0.5
+    with pytest.raises(FoldError, match="shares audio sha-0-0"):
+        train(dataset, OPTIONS, tmp_path / "run")
+    dataset.manifest.loc[35, "end"] = 0.5
+    assert len(make_task(dataset, OPTIONS).folds) == 4
+
+
+def test_equal_names_in_two_corpora_are_two_speakers() -> None:
+    dataset = make_dataset()
+    dataset.manifest["speaker"] = dataset.manifest["speaker"].replace({"s2": "s0", "s3": "s1"})
+    dataset.manifest["corpus"] = ["toy"] * 18 + ["play"] * 18
+    task = make_task(dataset, OPTIONS)
+    assert sorted(set(task.speakers)) == ["play/s0", "play/s1", "toy/s0", "toy/s1"]
+    table = prediction_table(task, task.folds[0], np.eye(3)[[0] * 9], seed=0, name="x")
+    assert set(table["speaker"]) == {"play/s0"} == set(table["fold"])
 
 
 @pytest.mark.parametrize(("wanted", "got"), [(6, 6), (12, 0), (256, 0), (0, 0)])
@@ -228,6 +305,10 @@ def test_components_are_only_taken_where_they_drop_something(wanted: int, got: i
         ({"seeds": ()}, "expected different numbers from 0"),
         ({"seeds": (1, 1)}, "expected different numbers from 0"),
         ({"n_components": -1}, "n_components is -1"),
+        (
+            {"speaker_bundle": True, "normalise": "train"},
+            "normalise is 'train'; expected 'speaker'",
+        ),
         ({"validation_share": 1.0}, "validation_share is 1.0"),
     ],
 )

@@ -44,22 +44,10 @@ def extract(
     from stages.recipe import load_recipe, resolve
 
     rows = read_manifest(manifest, audio=audio, allow_absolute=allow_absolute)
-    recipe = resolve(load_recipe(recipe_name))
+    recipe = resolve(load_recipe(recipe_name), download=not dry_run)
     job = plan_features if dry_run else extract_features
     fields = job(session, workdir, rows, audio or manifest.parent, recipe, ExtractOptions(**how))
-    verb = "would be" if dry_run else "are"
-    n_done = fields["n_to_extract"]
-    text = (
-        f"{fields['n_skipped']} of {len(rows)} utterances {verb} there already, {n_done} to "
-        f"extract, {fields['n_quarantined']} newly quarantined"
-        if dry_run
-        else f"generation {fields['generation']} of {workdir.store_folder(recipe.recipe_id)}: "
-        f"{n_done} utterances worked on, {fields['n_segments']} segments in "
-        f"{fields['seconds']:.1f} s ({fields['segments_per_second']:.0f} a second), "
-        f"{fields['n_skipped']} were there, {fields['n_quarantined']} newly quarantined "
-        f"({fields['n_quarantined_total']} in all)"
-    )
-    session.result(fields, text)
+    session.result(fields, _dry_text(fields) if dry_run else _done_text(fields, workdir))
     return QUARANTINED if fields["n_quarantined"] and not dry_run else 0
 
 
@@ -126,21 +114,10 @@ def list_stores(session: Session, workdir: Workdir, quarantined: bool) -> None:
     \b
     Example: emostack store ls
     """
-    from pipeline.stores import all_stores, describe
+    from pipeline.stores import describe, store_folders
 
-    found = [describe(each) for each in all_stores(workdir)]
-    lines = [
-        f"{s['recipe_id']}  {s['recipe']:<24} generation {s['generation']}  "
-        f"{s['n_utterances']} utterances  {s['n_segments']} segments  {s['n_quarantined']} "
-        f"quarantined  {s['bytes'] / 2**20:.1f} MiB  {s['folder']}"
-        for s in found
-    ]
-    if quarantined:
-        lines += [
-            f"  {bad['utterance_id']!r}: {bad['reason']}: {bad['message']}"
-            for s in found
-            for bad in s["quarantined"]
-        ]
+    found = [describe(folder) for folder in store_folders(workdir)]
+    lines = [line for each in found for line in _store_lines(each, quarantined=quarantined)]
     session.result({"stores": found}, "\n".join(lines) or f"no store below {workdir.features}")
 
 
@@ -154,18 +131,18 @@ def verify(session: Session, workdir: Workdir, full: bool) -> int:
     Example: emostack store verify --full
     """
     from features_cache.verify import verify as verify_store
-    from pipeline.stores import all_stores
+    from pipeline.stores import store_folders
 
     problems = [
         {
-            "store": str(each.folder),
+            "store": str(folder),
             "code": problem.code,
             "shard": problem.shard,
             "utterance_id": problem.utterance_id,
             "message": problem.message,
         }
-        for each in all_stores(workdir)
-        for problem in verify_store(each, full=full)
+        for folder in store_folders(workdir)
+        for problem in verify_store(folder, full=full)
     ]
     lines = [
         f"{p['store']} {p['shard']} {p['utterance_id']} {p['code']}: {p['message']}"
@@ -173,3 +150,32 @@ def verify(session: Session, workdir: Workdir, full: bool) -> int:
     ]
     session.result({"problems": problems}, "\n".join(lines) or "everything is whole")
     return 1 if problems else 0
+
+
+def _dry_text(fields: dict[str, Any]) -> str:
+    return (
+        f"{fields['n_to_extract']} utterances would be extracted, {fields['n_skipped']} are there "
+        f"already, {fields['n_quarantined']} would be newly quarantined"
+    )
+
+
+def _done_text(fields: dict[str, Any], workdir: Workdir) -> str:
+    return (
+        f"generation {fields['generation']} of {workdir.store_folder(fields['recipe_id'])}: "
+        f"{fields['n_to_extract']} utterances worked on, {fields['n_segments']} segments in "
+        f"{fields['seconds']:.1f} s ({fields['segments_per_second']:.0f} a second), "
+        f"{fields['n_skipped']} were there, {fields['n_quarantined']} newly quarantined "
+        f"({fields['n_quarantined_total']} in all)"
+    )
+
+
+def _store_lines(store: dict[str, Any], *, quarantined: bool) -> list[str]:
+    if store["problem"]:
+        return [f"{store['recipe_id']}  {store['problem']}"]
+    line = (
+        f"{store['recipe_id']}  {store['recipe']:<24} generation {store['generation']}  "
+        f"{store['n_utterances']} utterances  {store['n_segments']} segments  "
+        f"{store['n_quarantined']} quarantined  {store['bytes'] / 2**20:.1f} MiB  {store['folder']}"
+    )
+    bad = store["quarantined"] if quarantined else []
+    return [line, *(f"  {b['utterance_id']!r}: {b['reason']}: {b['message']}" for b in bad)]

@@ -104,7 +104,9 @@ def report(session: Session, workdir: Workdir, run: str) -> None:
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.argument("audio", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("sources", metavar="AUDIO...", nargs=-1, type=click.Path(path_type=Path))
+@options.audio
+@options.allow_absolute
 @click.option(
     "-o",
     "--output",
@@ -116,7 +118,9 @@ def predict(
     session: Session,
     workdir: Workdir,  # noqa: ARG001 - every verb has one
     bundle: Path,
-    audio: tuple[Path, ...],
+    sources: tuple[Path, ...],
+    audio: Path | None,
+    allow_absolute: bool,
     output: Path | None,
 ) -> int:
     """Name the emotion in AUDIO: files, folders, or a manifest (.csv or .parquet).
@@ -124,12 +128,20 @@ def predict(
     \b
     Example: emostack predict runs/runs/20261123-101500-emodb/bundle interview.wav
     """
+    from features_cache.atomic import atomic_write
     from models.bundle import load_bundle
     from stages.predict import Prediction
     from stages.predict import predict as predict_utterances
 
     loaded = load_bundle(bundle)
-    results = list(predict_utterances(loaded, list(_utterances(audio))))
+    utterances = _utterances(sources, audio, allow_absolute=allow_absolute)
+    if not utterances:
+        seen = ", ".join(map(str, sources)) or "nothing"
+        message = f"no audio in {seen}; expected audio files, folders of them, or a manifest"
+        raise click.UsageError(message)
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    results = list(predict_utterances(loaded, utterances))
     good = [each for each in results if isinstance(each, Prediction)]
     bad = [each for each in results if not isinstance(each, Prediction)]
     for each in bad:
@@ -138,25 +150,29 @@ def predict(
         session.warn(str(loaded.card["warning"]))
     table = _table(loaded, good)
     if output:
-        output.write_text(table, encoding="utf-8")
+        with atomic_write(output) as partial:
+            partial.write_text(table, encoding="utf-8")
     session.result(_fields(loaded, good, bad), table.rstrip("\n"))
     return QUARANTINED if bad else 0
 
 
-def _utterances(audio: tuple[Path, ...]) -> "list[Utterance]":
+def _utterances(
+    sources: tuple[Path, ...], audio: Path | None, *, allow_absolute: bool
+) -> "list[Utterance]":
+    from stages.folds import speaker_names
     from stages.manifest import SUFFIXES, audio_paths, read_manifest
     from stages.predict import Utterance, audio_files
 
     found = []
-    for path in audio:
+    for path in sources:
         if path.suffix.lower() in SUFFIXES:
-            rows = read_manifest(path)
+            rows = read_manifest(path, audio=audio, allow_absolute=allow_absolute)
             columns = zip(
                 rows["utterance_id"],
-                audio_paths(rows, path.parent),
+                audio_paths(rows, audio or path.parent),
                 rows["start"],
                 rows["end"],
-                rows["speaker"],
+                speaker_names(rows),
                 strict=True,
             )
             found += [
@@ -176,12 +192,14 @@ def _table(bundle: "Bundle", predictions: "list[Prediction]") -> str:
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "emotion", *bundle.labels, "segments"])
+    warning = str(bundle.card.get("warning") or "")
+    warnings = {"warning": warning} if warning else {}
+    writer.writerow(["file", "emotion", *bundle.labels, "segments", *warnings])
     for each in predictions:
         shares = [f"{each.probabilities[label]:.4f}" for label in bundle.labels]
         columns = zip(each.start, each.end, each.attention, strict=True)
         segments = " ".join(f"{start:.2f}-{end:.2f}:{share:.3f}" for start, end, share in columns)
-        writer.writerow([each.name, each.emotion, *shares, segments])
+        writer.writerow([each.name, each.emotion, *shares, segments, *warnings.values()])
     return text.getvalue()
 
 

@@ -34,10 +34,7 @@ def demo(
 
     how = ExtractOptions(n_workers=n_workers, scheduler=scheduler, batch_size=batch_size)
     fields = run_demo(session, workdir, how)
-    session.result(
-        fields,
-        "synthetic voices, not real speech\n" + summary(fields) + f"\nworkdir {workdir.root}",
-    )
+    session.result(fields, summary(fields) + f"\nworkdir {workdir.root}")
 
 
 @click.command()

@@ -29,7 +29,6 @@ CODES = (
     "missing", "not_a_file", "permission", "empty", "unreadable", "truncated",
     "non_finite", "silent", "too_short", "bad_range", "io",
 )  # fmt: skip
-TRANSIENT_CODES = frozenset({"io"})  # another try may succeed though the file is the same
 
 END_TOLERANCE_S = 0.05  # a range may end, and a file may stop short, by this much
 SAMPLE_RATES_HZ = (1000, 1_000_000)  # of files
