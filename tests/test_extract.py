@@ -271,7 +271,7 @@ def test_kill_9_loses_at_most_the_shards_in_flight(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("word", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_run_says_so_and_publishes_what_is_finished(
+def test_an_interrupted_run_says_so_and_keeps_what_is_finished(
     tmp_path: Path, word: signal.Signals
 ) -> None:
     job = Job(tmp_path)
@@ -287,8 +287,7 @@ def test_an_interrupted_run_says_so_and_publishes_what_is_finished(
     assert process.returncode == 130, err
     assert err.decode().strip() == "interrupted; everything written so far is whole"
     store = Store(job.store_folder)
-    assert 0 < len(store.generation.live) < 24
-    assert store.orphans() == []
+    assert 0 < len(store.known_places()) < 24  # a shard that came last may still lack a generation
     assert [path.name for path in store.shards_folder.glob(".*")] == []
     assert list(verify(job.store_folder, full=True)) == []
 
