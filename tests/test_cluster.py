@@ -37,7 +37,9 @@ def test_a_worker_with_another_version_is_refused_by_name(tmp_path: Path) -> Non
 
 def test_a_worker_that_does_not_see_the_store_is_refused(tmp_path: Path) -> None:
     client = OneWorker(package_versions(), sees=False)
-    with pytest.raises(ClusterError, match=r"does not see .* put --workdir and the audio on shared"):
+    with pytest.raises(
+        ClusterError, match=r"does not see .* put --workdir and the audio on shared"
+    ):
         _refuse_unfit_workers(client, tmp_path, tmp_path)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
