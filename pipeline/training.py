@@ -93,14 +93,18 @@ def run_training(
         },
         spectrogram=_Spectrograms(dataset.manifest, root, recipe),
     )
-    with meter("training", 1, quiet=session.quiet) as progress:
-        fields = train(
-            dataset,
-            options,
-            run,
-            notes=notes,
-            on_progress=lambda _, n, what: progress.advance(1, what, total=n),
-        )
+    try:
+        with meter("training", 1, quiet=session.quiet) as progress:
+            fields = train(
+                dataset,
+                options,
+                run,
+                notes=notes,
+                on_progress=lambda _, n, what: progress.advance(1, what, total=n),
+            )
+    finally:
+        if not any(run.iterdir()):  # refused before anything was written
+            run.rmdir()
     write_manifest(dataset.manifest, run / "manifest.csv")
     report = write_report(run)
     return {**fields, "manifest": str(run / "manifest.csv"), "report": str(report)}

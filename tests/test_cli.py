@@ -335,9 +335,11 @@ def test_training_refuses_unknown_speakers(
 ) -> None:
     rows = pd.read_csv(home / "m.csv", keep_default_na=False).assign(speaker="")
     rows.to_csv(tmp_path / "m.csv", index=False)
+    before = sorted((home / "runs" / "runs").glob("*"))
     done = emostack("train", tmp_path / "m.csv", *here)
     assert done.status == 1
     assert "speaker" in done.err
+    assert sorted((home / "runs" / "runs").glob("*")) == before
 
 
 def test_hdf5_and_parquet_exports_equal_the_store(
