@@ -9,7 +9,7 @@ Layout of a store's folder (``docs/store-format.md``)::
     lock                     held by the one writer
 
 >>> from features_cache.store import Store  # doctest: +SKIP
->>> Store(Path("runs/features/mobilenet-bands-v1-0123456789ab")).stack("03a01Fa")  # doctest: +SKIP
+>>> Store(Path("runs/features/0123456789abcdef")).stack("03a01Fa")  # doctest: +SKIP
 """
 
 from collections import OrderedDict

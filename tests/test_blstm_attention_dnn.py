@@ -17,18 +17,7 @@ from models.blstm_attention_dnn import (
     initial_weights,
     weight_shapes,
 )
-
-SMALL = ClassifierSettings(
-    lstm_units=8,
-    attention_units=4,
-    dnn_units=(6,),
-    batch_size=16,
-    max_epochs=12,
-    patience=4,
-    dropout=0.1,
-    segment_dropout=0.1,
-    learning_rate=1e-2,
-)
+from tests.toy_dataset import SMALL_NETWORK as SMALL
 
 
 @pytest.fixture(scope="module")

@@ -3,20 +3,22 @@
 import numpy as np
 import pandas as pd
 
+from models.blstm_attention_dnn import ClassifierSettings
 from stages.dataset import Dataset
+from stages.manifest import COLUMNS
 
 EMOTIONS = ["angry", "calm", "sad"]
-COLUMNS = [
-    "utterance_id",
-    "file",
-    "start",
-    "end",
-    "speaker",
-    "session",
-    "gender",
-    "emotion",
-    "corpus",
-]
+SMALL_NETWORK = ClassifierSettings(
+    lstm_units=8,
+    attention_units=4,
+    dnn_units=(6,),
+    batch_size=16,
+    max_epochs=12,
+    patience=4,
+    dropout=0.1,
+    segment_dropout=0.1,
+    learning_rate=1e-2,
+)
 
 
 def make_dataset(
