@@ -22,7 +22,7 @@ import numpy as np
 
 from models.frozen_cnn import FrozenCNN, WindowShape, build_graph
 from models.weights import weights_file
-from pipeline.extraction import ExtractOptions, extract_features
+from pipeline.extraction import ExtractOptions, Job, extract_features
 from pipeline.session import Session
 from pipeline.workdir import Workdir
 from stages.corpora.synthetic import write_corpus
@@ -60,7 +60,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         manifest = write_corpus(folder / "audio", n_speakers=n_speakers, n_takes=n_takes)
-        paths = audio_paths(manifest, folder / "audio")
+        paths = [Path(path) for path in audio_paths(manifest, folder / "audio")]
         ways = _ways(recipe, folder, manifest, paths)
         for way in ways.values():  # compile
             way()
@@ -97,12 +97,10 @@ def _ways(recipe, folder, manifest, paths) -> dict[str, Callable[[], int]]:  # n
             done = extract_features(
                 Session(quiet=True),
                 Workdir(Path(workdir)),
-                manifest,
-                folder / "audio",
-                recipe,
+                Job(manifest=manifest, root=folder / "audio", recipe=recipe),
                 ExtractOptions(n_workers=0),
             )
-        return int(done["n_segments"])
+        return int(done.fields["n_segments"])
 
     def loop() -> int:
         return sum(len(graph.predict(cut(path), verbose=0)) for path in paths)
@@ -112,7 +110,7 @@ def _ways(recipe, folder, manifest, paths) -> dict[str, Callable[[], int]]:  # n
 
 def _print(rates: dict[str, list[float]]) -> None:
     ceiling = np.asarray(rates["ceiling"])
-    print(f"{'way':<10} {'segments/s':>10}   of the ceiling (range over rounds)")
+    print(f"{'way':<10} {'segments/s':>10}   ratio to the ceiling (range over rounds)")
     for name, values in rates.items():
         ratios = np.asarray(values) / ceiling
         print(

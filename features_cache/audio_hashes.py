@@ -9,45 +9,59 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from features_cache.atomic import atomic_write
 from features_cache.keys import file_sha256
+from features_cache.lookup import positions
 
 SETTLE_S = 2.0
-COLUMNS = ["path", "size", "mtime_ns", "sha256"]
+SAVE_EVERY_S = 60.0
+"""A first night hashes for hours; what dies with the machine is a minute of that."""
+
+BLOCK = 4096
+"""Files looked at, or hashed, between two looks at the clock."""
+
+FAR_S = 50e-6
+"""A ``stat`` that takes longer waits for a network: then many are asked for at a time."""
+
+FAR_THREADS = 16
+
+COLUMNS = {"path": "str", "size": "int64", "mtime_ns": "int64", "sha256": "str"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileState:
+class FileState(NamedTuple):
     """One file as it was when it was looked at.
 
     Attributes
     ----------
-    sha256 : hexadecimal digest of its bytes; empty if they could not be read
     size : bytes
     mtime_ns : modification time, nanoseconds since 1970
+    sha256 : hexadecimal digest of its bytes; empty if they were not, or could not be, read
     code : empty, or why there is no digest: ``missing``, ``not_a_file``, ``permission``, ``empty``
         or ``io``
     message : that reason in words
     """
 
-    sha256: str = ""
     size: int = 0
     mtime_ns: int = 0
+    sha256: str = ""
     code: str = ""
     message: str = ""
 
 
-def stat_file(path: Path) -> FileState:
+def stat_file(path: str) -> FileState:
     """Look at a file without reading it: size and time, or the reason why not."""
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - a million times; Path costs as much again
     except OSError as error:
         return _failure(error)
     if not stat.S_ISREG(found.st_mode):
@@ -62,56 +76,113 @@ class AudioHashes:
 
     Parameters
     ----------
-    file : where they are kept; need not exist yet
+    file : where they are kept; need not exist yet, and one that cannot be read counts as none
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._known: dict[str, tuple[int, int, str]] = {}
-        self._changed = False
-        if file.exists():
-            table = pd.read_parquet(file)
-            self._known = {
-                path: (size, mtime_ns, sha256)
-                for path, size, mtime_ns, sha256 in zip(
-                    *(table[c].tolist() for c in COLUMNS), strict=True
-                )
-            }
+        self._known = _read(file)
+        self._fresh: list[tuple[str, int, int, str]] = []
 
-    def states(self, paths: Iterable[Path]) -> Mapping[Path, FileState]:
-        """Look at every file; hash those that are new or look changed."""
-        states = {path: stat_file(path) for path in dict.fromkeys(paths)}
-        stale = [p for p, state in states.items() if not state.code and not self._recall(p, state)]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            states.update(zip(stale, pool.map(self._hash, stale), strict=True))
-        return {p: self._recall(p, s) or s for p, s in states.items()}
+    def states(
+        self, paths: pd.Series, on_hashed: Callable[[int, int], None] = lambda _, __: None
+    ) -> pd.DataFrame:
+        """Look at every file; hash those that are new or look changed.
+
+        Parameters
+        ----------
+        paths : text, absolute; a path that stands several times is looked at once
+        on_hashed : called with how many files have been hashed, and how many are to be
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a path, in their order, index 0, 1, 2, ...; columns as `FileState`.
+        """
+        row_of, files = pd.factorize(paths) if paths.duplicated().any() else (None, paths)
+        files = pd.Series(files, dtype="str").reset_index(drop=True)
+        states = self._recall(files, _look_at_all(files))
+        stale = np.flatnonzero((states["sha256"] == "") & (states["code"] == ""))
+        if len(stale):
+            hashed = self._hash_all(files.iloc[stale], on_hashed).set_index(stale)
+            states = pd.concat([states.drop(index=stale), hashed]).sort_index()
+        return states if row_of is None else states.take(row_of).reset_index(drop=True)
 
     def save(self) -> None:
         """Keep the digests for the next run, if any are new."""
-        if not self._changed:
+        if not self._fresh:
             return
-        rows = [(path, *known) for path, known in self._known.items()]
+        fresh = pd.DataFrame(self._fresh, columns=list(COLUMNS)).astype(COLUMNS)
+        old = self._known[positions(self._known["path"], fresh["path"]) < 0]
+        self._known = pd.concat([old, fresh], ignore_index=True)
+        self._fresh = []
+        table = pa.Table.from_pandas(self._known, preserve_index=False)
         with atomic_write(self._file) as partial:
-            pd.DataFrame(rows, columns=COLUMNS).to_parquet(partial, index=False)
-        self._changed = False
+            pq.write_table(table, partial, compression="zstd", use_dictionary=False)
 
-    def _recall(self, path: Path, state: FileState) -> FileState | None:
-        known = self._known.get(str(path))
-        if known is None or known[:2] != (state.size, state.mtime_ns):
-            return None
-        return FileState(sha256=known[2], size=state.size, mtime_ns=state.mtime_ns)
+    def _recall(self, files: pd.Series, states: pd.DataFrame) -> pd.DataFrame:
+        """Fill in the digests of files that look as they did."""
+        if self._known.empty:
+            return states
+        at = positions(files, self._known["path"])
+        known = self._known.take(np.maximum(at, 0)).reset_index(drop=True)
+        is_same = (at >= 0) & (states["code"] == "")
+        for name in ("size", "mtime_ns"):
+            is_same &= known[name] == states[name]
+        return states.assign(sha256=known["sha256"].where(is_same, ""))
 
-    def _hash(self, path: Path) -> FileState:
+    def _hash_all(self, files: pd.Series, on_hashed: Callable[[int, int], None]) -> pd.DataFrame:
+        """Hash files, keeping what is done for the next run once a minute."""
+        found: list[FileState] = []
+        saved = time.monotonic()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for block in _blocks(files):
+                found += pool.map(self._hash, block)
+                on_hashed(len(found), len(files))
+                if time.monotonic() - saved > SAVE_EVERY_S:
+                    self.save()
+                    saved = time.monotonic()
+        return _table(found)
+
+    def _hash(self, path: str) -> FileState:
         before = stat_file(path)
         try:
-            sha256 = file_sha256(path)
+            sha256 = file_sha256(Path(path))
         except OSError as error:
             return _failure(error)
-        state = FileState(sha256=sha256, size=before.size, mtime_ns=before.mtime_ns)
         if before.mtime_ns < (time.time() - SETTLE_S) * 1e9:
-            self._known[str(path)] = (state.size, state.mtime_ns, sha256)
-            self._changed = True
-        return state
+            self._fresh.append((path, before.size, before.mtime_ns, sha256))
+        return before._replace(sha256=sha256)
+
+
+def _read(file: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(file)[list(COLUMNS)].astype(COLUMNS)
+    except (OSError, KeyError, ValueError, pa.ArrowException):
+        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in COLUMNS.items()})
+
+
+def _look_at_all(files: pd.Series) -> pd.DataFrame:
+    tables = []
+    is_far = False
+    with ThreadPoolExecutor(FAR_THREADS) as pool:
+        for block in _blocks(files):
+            began = time.perf_counter()
+            tables.append(_table(list((pool.map if is_far else map)(stat_file, block))))
+            is_far = is_far or time.perf_counter() - began > FAR_S * len(block)
+    return pd.concat(tables, ignore_index=True) if tables else _table([])
+
+
+def _blocks(files: pd.Series) -> Iterator[list[str]]:
+    for first in range(0, len(files), BLOCK):
+        yield files.iloc[first : first + BLOCK].tolist()
+
+
+def _table(states: list[FileState]) -> pd.DataFrame:
+    kinds = {
+        name: "int64" if kind is int else "str" for name, kind in FileState.__annotations__.items()
+    }
+    return pd.DataFrame(states, columns=list(kinds)).astype(kinds)
 
 
 def _failure(error: OSError) -> FileState:

@@ -5,12 +5,17 @@ the only way to change what readers see; a reader or a training holds the one it
 
 Conventions
 -----------
-``status`` is ``live`` (the row's features are at ``shard``, ``row_start:row_end``), ``gone`` (the
-manifest no longer names the utterance; its features stay where they are) or ``quarantined`` (no
-features: ``reason`` is a code, ``message`` the words). A row's identity is (corpus, utterance_id,
-view).
+``status`` is ``live`` (the row's features are at ``shard``, ``row_start:row_end``), ``quarantined``
+(no features: ``reason`` is a code, ``message`` the words) or ``gone``: a tombstone, whose features
+stay where they are until `gc`. A row that is not gone is identified by (corpus, utterance_id, view).
+Tombstones are of utterances that have left the manifest, and, with the reason ``replaced``, of bytes
+that an utterance no longer has; several may bear one name.
+
+Rows are sorted by utterance_id, in groups of `ROW_GROUP`, so that one utterance is found without
+reading the others.
 """
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -19,7 +24,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +31,8 @@ import pyarrow.parquet as pq
 from features_cache.atomic import atomic_write
 
 LIVE, GONE, QUARANTINED = "live", "gone", "quarantined"
+REPLACED = "replaced"
+"""Reason of a tombstone whose utterance lives on with other bytes."""
 
 PLACE_COLUMNS = {
     "view": "str",
@@ -41,6 +47,13 @@ PLACE_COLUMNS = {
 }
 """Columns that a generation adds to the manifest's, with their types."""
 
+ROW_GROUP = 16384
+"""Rows that are read to find one utterance."""
+
+REPEATED = ("corpus", "speaker", "session", "gender", "emotion", "view", "shard", "status")
+"""Columns of few different texts, stored as codes; a dictionary of the others would only cost."""
+
+_ORDER = ("utterance_id", "corpus", "view", "status", "key")
 _METADATA = b"emostack"
 _NAME = re.compile(r"^(\d{8})\.parquet$")
 
@@ -49,7 +62,7 @@ class GenerationError(OSError):
     """A generation is missing or cannot be read."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Generation:
     """One published generation.
 
@@ -59,8 +72,11 @@ class Generation:
     parent : number of the generation this one was made from
     recipe_id : recipe of the store
     created : ISO 8601 time, UTC
-    shards : shard file name -> hexadecimal SHA-256 of the file
-    rows : the manifest's columns and `PLACE_COLUMNS`, one row an utterance and view
+    shards : shard file name -> hexadecimal SHA-256 of the file, for all that rows name
+    retired : shard files that earlier generations name and this one does not
+    audio : corpus -> absolute folder that its files are relative to
+    n_rows : how many rows there are
+    file : where the rows are; None for the empty generation
     """
 
     number: int = 0
@@ -68,7 +84,21 @@ class Generation:
     recipe_id: str = ""
     created: str = ""
     shards: Mapping[str, str] = field(default_factory=dict)
-    rows: pd.DataFrame = field(default_factory=lambda: empty_rows())
+    retired: tuple[str, ...] = ()
+    audio: Mapping[str, str] = field(default_factory=dict)
+    n_rows: int = 0
+    file: Path | None = None
+
+    @functools.cached_property
+    def rows(self) -> pd.DataFrame:
+        """The manifest's columns and `PLACE_COLUMNS`, one row an utterance and view.
+
+        Raises
+        ------
+        GenerationError
+            The file is torn.
+        """
+        return empty_rows() if self.file is None else _frame(read_table(self.file))
 
     @property
     def live(self) -> pd.DataFrame:
@@ -80,13 +110,25 @@ class Generation:
         """The rows whose audio gave no features."""
         return self.rows[self.rows["status"] == QUARANTINED]
 
+    def find(self, utterance_id: str) -> pd.DataFrame:
+        """All rows of one name, without reading the others.
+
+        Raises
+        ------
+        GenerationError
+            The file is torn.
+        """
+        if self.file is None:
+            return empty_rows()
+        return _frame(read_table(self.file, filters=[("utterance_id", "==", utterance_id)]))
+
 
 def empty_rows() -> pd.DataFrame:
     """Return a table of a generation's own columns without rows."""
     return pd.DataFrame(
         {
             name: pd.Series(dtype=kind)
-            for name, kind in {"utterance_id": "str", **PLACE_COLUMNS}.items()
+            for name, kind in {"utterance_id": "str", "corpus": "str", **PLACE_COLUMNS}.items()
         }
     )
 
@@ -101,15 +143,35 @@ def generation_path(folder: Path, number: int) -> Path:
     return folder / f"{number:08d}.parquet"
 
 
+def as_table(rows: pd.DataFrame) -> pa.Table:
+    """Turn rows into the table that a generation's file holds: one order, text without gaps."""
+    table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata()
+    for i, name in enumerate(table.column_names):
+        kind = table.schema.field(name).type
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+            text = table[name].cast(pa.large_string()).fill_null("")
+            table = table.set_column(i, name, text)
+    order = [(name, "ascending") for name in _ORDER if name in table.column_names]
+    return table.sort_by(order)
+
+
 def publish_generation(
     folder: Path,
-    rows: pd.DataFrame,
+    table: pa.Table,
     *,
     parent: int,
     recipe_id: str,
     shards: Mapping[str, str],
+    retired: tuple[str, ...] = (),
+    audio: Mapping[str, str] | None = None,
 ) -> Generation:
     """Write the next generation, atomically.
+
+    Parameters
+    ----------
+    folder : of the generations
+    table : from `as_table`
+    parent, recipe_id, shards, retired, audio : as in `Generation`
 
     Raises
     ------
@@ -117,36 +179,37 @@ def publish_generation(
         Somebody else published a generation of that number meanwhile.
     """
     number = (numbers(folder) or [0])[-1] + 1
-    created = datetime.now(UTC).isoformat(timespec="seconds")
     meta: dict[str, Any] = {
         "format": 1,
         "number": number,
         "parent": parent,
         "recipe_id": recipe_id,
-        "created": created,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "shards": dict(sorted(shards.items())),
+        "retired": sorted(retired),
+        "audio": dict(sorted((audio or {}).items())),
     }
-    table = pa.Table.from_pandas(rows, preserve_index=False)
-    metadata = {**(table.schema.metadata or {}), _METADATA: json.dumps(meta).encode()}
-    with atomic_write(generation_path(folder, number), exclusive=True) as partial:
-        pq.write_table(table.replace_schema_metadata(metadata), partial, compression="zstd")
-    return Generation(
-        number=number,
-        parent=parent,
-        recipe_id=recipe_id,
-        created=created,
-        shards=dict(shards),
-        rows=rows,
-    )
+    path = generation_path(folder, number)
+    with atomic_write(path, exclusive=True) as partial:
+        pq.write_table(
+            table.replace_schema_metadata({_METADATA: json.dumps(meta).encode()}),
+            partial,
+            compression="zstd",
+            row_group_size=ROW_GROUP,
+            use_dictionary=[name for name in REPEATED if name in table.column_names],
+        )
+    return _from_metadata(meta, path, table.num_rows)
 
 
 def read_generation(folder: Path, number: int | None = None) -> Generation:
-    """Read one generation, by default the newest; number 0 is the empty one before the first.
+    """Open one generation, by default the newest; number 0 is the empty one before the first.
+
+    Its rows are read when they are first asked for.
 
     Raises
     ------
     GenerationError
-        The generation is not there or its file is torn.
+        The generation is not there or its file has no whole footer.
     """
     known = numbers(folder)
     if number is None:
@@ -155,39 +218,60 @@ def read_generation(folder: Path, number: int | None = None) -> Generation:
         return Generation()
     path = generation_path(folder, number)
     try:
-        table = pq.read_table(path)
-        meta = json.loads(table.schema.metadata[_METADATA])
-    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
-        message = (
-            f"generation {number} in {folder} cannot be read ({str(error).splitlines()[0][:200]}); "
-            f"expected one of {known}; run 'emostack store verify'"
-        )
-        raise GenerationError(message) from error
-    rows = table.to_pandas()
-    for column in rows.columns:
-        if not pd.api.types.is_numeric_dtype(rows[column]):
-            rows[column] = rows[column].astype("str")
+        footer = pq.read_metadata(path)
+        return _from_metadata(json.loads(footer.metadata[_METADATA]), path, footer.num_rows)
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
+        raise _torn(path, error) from error
+
+
+def read_table(path: Path, **how: Any) -> pa.Table:  # noqa: ANN401 - columns, filters
+    """Read a generation's rows as they are stored; `how` goes to ``pyarrow.parquet.read_table``.
+
+    Raises
+    ------
+    GenerationError
+        The file is torn.
+    """
+    try:
+        return pq.read_table(path, **how)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _torn(path, error) from error
+
+
+def _torn(path: Path, error: Exception) -> GenerationError:
+    seen = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    message = (
+        f"generation {path.stem} in {path.parent} cannot be read ({seen}); expected one of "
+        f"{numbers(path.parent)}; run 'emostack store verify'"
+    )
+    return GenerationError(message)
+
+
+def same_rows(table: pa.Table, generation: Generation) -> bool:
+    """Tell whether a table from `as_table` says what a generation says."""
+    if generation.file is None or table.num_rows != generation.n_rows:
+        return False
+    before = as_table(generation.rows)
+    names = set(table.column_names)
+    return names == set(before.column_names) and table.select(before.column_names).equals(before)
+
+
+def _from_metadata(meta: Mapping[str, Any], path: Path, n_rows: int) -> Generation:
     return Generation(
         number=int(meta["number"]),
         parent=int(meta["parent"]),
         recipe_id=str(meta["recipe_id"]),
         created=str(meta["created"]),
         shards={str(k): str(v) for k, v in meta["shards"].items()},
-        rows=rows,
+        retired=tuple(map(str, meta.get("retired", ()))),
+        audio={str(k): str(v) for k, v in meta.get("audio", {}).items()},
+        n_rows=n_rows,
+        file=path,
     )
 
 
-def same_rows(first: pd.DataFrame, second: pd.DataFrame) -> bool:
-    """Tell whether two generations' tables say the same, whatever the order of rows."""
-    if set(first.columns) != set(second.columns) or len(first) != len(second):
-        return False
-    columns = sorted(first.columns)
-    order = [c for c in ("corpus", "utterance_id", "view") if c in columns]
-    a = first[columns].sort_values(order, ignore_index=True)
-    b = second[columns].sort_values(order, ignore_index=True)
-    return all(
-        np.array_equal(
-            a[c].to_numpy(), b[c].to_numpy(), equal_nan=pd.api.types.is_float_dtype(a[c])
-        )
-        for c in columns
-    )
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """Turn a table into rows: text columns of pandas' own text type, which is compact."""
+    rows = table.replace_schema_metadata().to_pandas(strings_to_categorical=False)
+    texts = {name: "str" for name in rows.columns if not pd.api.types.is_numeric_dtype(rows[name])}
+    return rows.astype(texts)

@@ -12,6 +12,9 @@ import numpy as np
 from features_cache.atomic import atomic_write
 from features_cache.generation import Generation
 
+BLOCK = 65536
+"""Texts written at a time."""
+
 TEXT_COLUMNS = ("utterance_id", "corpus", "view", "key", "shard", "speaker", "emotion")
 
 
@@ -24,12 +27,15 @@ def write_index_file(path: Path, generation: Generation) -> None:
         file.attrs["generation"] = generation.number
         file.attrs["recipe_id"] = generation.recipe_id
         for column in TEXT_COLUMNS:
-            values = live[column].tolist() if column in live else [""] * len(live)
-            file.create_dataset(column, data=np.asarray(values, dtype=object), dtype=text)
+            data = file.create_dataset(column, (len(live),), dtype=text)
+            if column in live:
+                for first in range(0, len(live), BLOCK):
+                    block = live[column].iloc[first : first + BLOCK]
+                    data[first : first + BLOCK] = block.to_numpy(object)
         for column in ("row_start", "row_end"):
             file.create_dataset(column, data=live[column].to_numpy(np.int64))
         links = file.create_group("shards")
-        for name in sorted(set(live["shard"])):
+        for name in sorted(live["shard"].unique()):
             links[name] = h5py.ExternalLink(f"shards/{name}", "/")
 
 

@@ -1,25 +1,52 @@
 """One writer a store.
 
 The lock is the kernel's (``flock``): it goes with its holder, however that one died, so that a dead
-holder's lock never has to be broken. The file's text only says who holds it and since when.
+holder's lock never has to be broken. The file's text says who holds it and since when, and bears a
+token, by which a worker that outlived its run sees that another one has taken over, and the word to
+stop.
 """
 
 import fcntl
 import json
 import os
 import socket
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+LOCK = "lock"
 
 
 class LockedError(BlockingIOError):
     """Another process is writing to the store."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterLock:
+    """A held lock.
+
+    Attributes
+    ----------
+    folder : what is locked
+    token : what this holding of the lock is known by
+    """
+
+    folder: Path
+    token: str
+
+    def ask_to_stop(self) -> None:
+        """Ask whoever works under this lock to come to an end; see `may_go_on`."""
+        holder = _read(self.folder)
+        if holder.get("token") == self.token:
+            (self.folder / LOCK).write_text(json.dumps({**holder, "stop": True}), encoding="utf-8")
+
+
 @contextmanager
-def writer_lock(folder: Path) -> Iterator[None]:
+def writer_lock(folder: Path) -> Iterator[WriterLock]:
     """Hold `folder`'s writer lock for the length of a block.
 
     Raises
@@ -27,33 +54,51 @@ def writer_lock(folder: Path) -> Iterator[None]:
     LockedError
         Another process holds it; the message says which one and since when.
     """
-    with (folder / "lock").open("a+", encoding="utf-8") as file:
+    with (folder / LOCK).open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
             message = (
-                f"{folder} is being written by another run ({_holder(file.read())}); "
+                f"{folder} is being written by another run ({_holder(_read(folder))}); "
                 "expected no other writer; wait until it has ended, then run the command again"
             )
             raise LockedError(message) from None
+        lock = WriterLock(folder=folder, token=uuid.uuid4().hex)
         file.truncate(0)
         json.dump(
             {
                 "pid": os.getpid(),
                 "host": socket.gethostname(),
                 "since": datetime.now(UTC).isoformat(timespec="seconds"),
+                "token": lock.token,
             },
             file,
         )
         file.flush()
-        yield
+        yield lock
         file.truncate(0)
 
 
-def _holder(text: str) -> str:
+def may_go_on(folder: Path, token: str) -> bool:
+    """Tell a worker whether its run still holds the lock and has not been asked to stop.
+
+    A run that died leaves its token: what its workers still finish is whole, and the next run finds
+    it. A lock file that cannot be read stops nobody.
+    """
+    holder = _read(folder)
+    return not holder or (holder.get("token") == token and not holder.get("stop"))
+
+
+def _read(folder: Path) -> dict[str, Any]:
     try:
-        holder = json.loads(text)
+        holder = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def _holder(holder: dict[str, Any]) -> str:
+    try:
         return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-    except (ValueError, KeyError, TypeError):
+    except KeyError:
         return "which has not yet said its name"

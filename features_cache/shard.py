@@ -4,7 +4,6 @@
 `ShardWriter.close` verifies it, syncs it and renames it, and from then on it never changes.
 """
 
-import hashlib
 import json
 import uuid
 from dataclasses import dataclass, field
@@ -20,47 +19,40 @@ from numpy.typing import NDArray
 from features_cache.atomic import partial_path, publish
 from features_cache.keys import file_sha256
 from features_cache.shard_file import ShardFile
+from features_cache.shard_reading import (
+    FORMAT,
+    ShardEntry,
+    ShardError,
+    ShardHeader,
+    UtteranceDigest,
+    damaged_utterances,
+    open_shard,
+    read_entries,
+    read_header,
+)
 
-FORMAT = 1
+__all__ = [
+    "CHUNK_BYTES",
+    "SHARD_BYTES",
+    "PublishedShard",
+    "ShardEntry",
+    "ShardError",
+    "ShardHeader",
+    "ShardWriter",
+    "UtteranceDigest",
+    "damaged_utterances",
+    "new_shard_name",
+    "open_shard",
+    "read_entries",
+    "read_header",
+    "versions_json",
+]
+
+SHARD_BYTES = 64 * 2**20
+"""A shard is full when it holds this many bytes of features."""
+
 CHUNK_BYTES = 256 * 1024
 """Aim for the size of one chunk of ``/features``: a whole number of rows."""
-
-
-class ShardError(OSError):
-    """A shard is missing, torn or not of this format."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardHeader:
-    """What every shard of one extraction says of itself.
-
-    Attributes
-    ----------
-    recipe_id : identity of the recipe, as the store has it
-    recipe_json : the resolved recipe's canonical JSON
-    versions_json : package versions that made the features, as JSON
-    engine : what ran the network, such as ``keras-tensorflow``
-    dtype : ``float16`` or ``float32``, the type of ``/features``
-    feature_dim : number of columns of ``/features``
-    """
-
-    recipe_id: str
-    recipe_json: str
-    versions_json: str
-    engine: str
-    dtype: str
-    feature_dim: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShardEntry:
-    """One utterance in a published shard: rows ``row_start:row_end``."""
-
-    key: str
-    utterance_id: str
-    view: str
-    row_start: int
-    row_end: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,31 +64,9 @@ class PublishedShard:
     entries: tuple[ShardEntry, ...] = field(default=())
 
 
-class UtteranceDigest:
-    """Checksum of one utterance as a reader gets it, fed row block by row block.
-
-    SHA-256 over, in this order: the feature rows, the segments' starts, the segments' ends (each
-    as little-endian bytes in C order), the key in ASCII and the view in UTF-8.
-    """
-
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256()
-
-    def update(self, array: NDArray[np.floating]) -> None:
-        """Add feature rows."""
-        self._digest.update(
-            np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
-        )
-
-    def finish(
-        self, start: NDArray[np.float64], end: NDArray[np.float64], key: str, view: str
-    ) -> bytes:
-        """Add times and names; return the 32 bytes."""
-        self.update(start)
-        self.update(end)
-        self._digest.update(key.encode("ascii"))
-        self._digest.update(view.encode("utf-8"))
-        return self._digest.digest()
+def new_shard_name() -> str:
+    """Make a name that no other shard has: the time, and chance."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}.h5"
 
 
 class ShardWriter:
@@ -107,9 +77,8 @@ class ShardWriter:
     Leaving the block without `close` leaves no file.
     """
 
-    def __init__(self, folder: Path, header: ShardHeader) -> None:
-        stamp = datetime.now(UTC)
-        self.name = f"{stamp:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}.h5"
+    def __init__(self, folder: Path, header: ShardHeader, name: str = "") -> None:
+        self.name = name or new_shard_name()
         self._final = folder / self.name
         self._partial = partial_path(self._final)
         self._entries: list[ShardEntry] = []
@@ -137,7 +106,7 @@ class ShardWriter:
         attributes["recipe_json"] = header.recipe_json
         attributes["versions_json"] = header.versions_json
         attributes["engine"] = header.engine
-        attributes["created"] = stamp.isoformat(timespec="seconds")
+        attributes["created"] = datetime.now(UTC).isoformat(timespec="seconds")
 
     @property
     def n_utterances(self) -> int:
@@ -175,11 +144,31 @@ class ShardWriter:
         self._open_end.append(end)
         self._check_disk()
 
-    def end_utterance(self, *, key: str, utterance_id: str, view: str) -> None:
-        """Seal the rows since the last seal as one utterance."""
+    def end_utterance(
+        self, *, key: str, utterance_id: str, view: str, expected: bytes = b""
+    ) -> None:
+        """Seal the rows since the last seal as one utterance.
+
+        Parameters
+        ----------
+        key, utterance_id, view : what it is
+        expected : checksum that a copy must have; 32 bytes, or none to expect nothing
+
+        Raises
+        ------
+        ShardError
+            The rows have another checksum.
+        """
         row_end = self._features.shape[0]
         start, end = _joined(self._open_start), _joined(self._open_end)
-        self._digests.append(self._digest.finish(start, end, key, view))
+        digest = self._digest.finish(start, end, key, view)
+        if expected and digest != expected:
+            message = (
+                f"utterance {utterance_id!r} does not match its checksum; expected to copy it as "
+                "it was extracted; run 'emostack store repair'"
+            )
+            raise ShardError(message)
+        self._digests.append(digest)
         self._entries.append(
             ShardEntry(
                 key=key,
@@ -262,103 +251,6 @@ class ShardWriter:
             raise ShardError(message) from error
 
 
-def open_shard(path: Path) -> h5py.File:
-    """Open a published shard for reading.
-
-    Raises
-    ------
-    ShardError
-        The file is missing, is not HDF5, or is of another format.
-    """
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        message = (
-            f"{path} cannot be opened as a shard ({_short(error)}); expected an HDF5 file of "
-            f"format {FORMAT}; run 'emostack store verify'"
-        )
-        raise ShardError(message) from error
-    seen = file.attrs.get("format")
-    if seen != FORMAT:
-        file.close()
-        message = (
-            f"{path} has format {seen}; expected {FORMAT}; read it with the version of emostack "
-            "that wrote it"
-        )
-        raise ShardError(message)
-    return file
-
-
-def read_entries(path: Path) -> tuple[ShardEntry, ...]:
-    """Read a published shard's own index.
-
-    Raises
-    ------
-    ShardError
-        The shard cannot be opened or its index is torn.
-    """
-    with open_shard(path) as file:
-        try:
-            offsets = file["offsets"][:].tolist()
-            keys = [key.decode("ascii") for key in file["key"][:]]
-            ids = file["utterance_id"].asstr()[:]
-            views = file["view"].asstr()[:]
-        except (KeyError, OSError, UnicodeDecodeError) as error:
-            message = f"{path} has a torn index ({_short(error)}); run 'emostack store verify'"
-            raise ShardError(message) from error
-    return tuple(
-        ShardEntry(key=key, utterance_id=name, view=view, row_start=first, row_end=last)
-        for key, name, view, first, last in zip(
-            keys, ids, views, offsets[:-1], offsets[1:], strict=True
-        )
-    )
-
-
-def damaged_utterances(path: Path) -> list[ShardEntry]:
-    """Read every row of a shard and return the utterances whose checksum is not their own.
-
-    Raises
-    ------
-    ShardError
-        The shard cannot be opened or its index is torn.
-    """
-    entries = read_entries(path)
-    with open_shard(path) as file:
-        digests = file["utterance_sha256"][:]
-        return [
-            entry
-            for entry, digest in zip(entries, digests, strict=True)
-            if not _is_whole(file, entry, digest.tobytes())
-        ]
-
-
-def _is_whole(file: h5py.File, entry: ShardEntry, expected: bytes) -> bool:
-    digest = UtteranceDigest()
-    features = file["features"]
-    step = 16 * features.chunks[0]  # a few MiB at a time, however long the recording
-    try:
-        for first in range(entry.row_start, entry.row_end, step):
-            digest.update(features[first : min(first + step, entry.row_end)])
-        start = file["segment_start"][entry.row_start : entry.row_end]
-        end = file["segment_end"][entry.row_start : entry.row_end]
-    except OSError:  # an unreadable chunk is damage to whoever lives in it
-        return False
-    return digest.finish(start, end, entry.key, entry.view) == expected
-
-
-def read_header(path: Path) -> ShardHeader:
-    """Read what a published shard says of itself."""
-    with open_shard(path) as file:
-        return ShardHeader(
-            recipe_id=str(file.attrs["recipe_id"]),
-            recipe_json=str(file.attrs["recipe_json"]),
-            versions_json=str(file.attrs["versions_json"]),
-            engine=str(file.attrs["engine"]),
-            dtype=file["features"].dtype.name,
-            feature_dim=int(file["features"].shape[1]),
-        )
-
-
 def versions_json(versions: dict[str, str]) -> str:
     """Package versions as the text a shard keeps."""
     return json.dumps(versions, sort_keys=True, separators=(",", ":"))
@@ -366,7 +258,3 @@ def versions_json(versions: dict[str, str]) -> str:
 
 def _joined(pieces: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.concatenate(pieces).astype("<f8") if pieces else np.empty(0, "<f8")
-
-
-def _short(error: Exception) -> str:
-    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

@@ -13,10 +13,10 @@ Layout of a store's folder (``docs/store-format.md``)::
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import h5py
 import numpy as np
@@ -25,7 +25,12 @@ from numpy.typing import NDArray
 
 from features_cache.atomic import PARTIAL, atomic_write
 from features_cache.generation import (
+    GONE,
+    LIVE,
+    ROW_GROUP,
     Generation,
+    as_table,
+    numbers,
     publish_generation,
     read_generation,
     same_rows,
@@ -52,6 +57,9 @@ class StoreError(OSError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where the features of one key are: rows ``row_start:row_end`` of a shard."""
+
+    COLUMNS: ClassVar = ("key", "shard", "row_start", "row_end")
+    """Columns of a table of places."""
 
     shard: str
     row_start: int
@@ -87,7 +95,7 @@ class Store:
             raise StoreError(message) from error
         self.generation = read_generation(self.generations_folder, generation)
         self._open: OrderedDict[str, h5py.File] = OrderedDict()
-        self._rows: dict[tuple[str, str], tuple[Place, ...]] | None = None
+        self._places: dict[tuple[str, str], list[Place]] | None = None
 
     @classmethod
     def create(cls, folder: Path, recipe_json: str) -> Self:
@@ -155,26 +163,33 @@ class Store:
         rows = slice(place.row_start, place.row_end)
         return shard["segment_start"][rows], shard["segment_end"][rows]
 
-    def known_places(self) -> dict[str, Place]:
-        """Key -> place for everything the newest generation or a published shard holds.
+    def known_places(self) -> pd.DataFrame:
+        """Say where everything is that the newest generation or a published shard holds.
 
-        Shards that no generation names are what a run left that was killed before it could publish:
-        their features are whole and count as already there.
+        Shards that no generation has named are what a run left that was killed before it could
+        publish: their features are whole and count as already there.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``key, shard, row_start, row_end``; where a key stands twice, the first counts.
         """
         rows = self.generation.rows
         there = {path.name for path in self.shards_folder.glob("*.h5")}
-        named = rows[rows["shard"].isin(there)]
-        columns = ("key", "shard", "row_start", "row_end")
-        places = {
-            key: Place(shard=shard, row_start=start, row_end=end)
-            for key, shard, start, end in zip(*(named[c].tolist() for c in columns), strict=True)
-        }
-        for name in self.orphans():
-            for entry in self._entries_of_orphan(name):
-                places.setdefault(
-                    entry.key, Place(shard=name, row_start=entry.row_start, row_end=entry.row_end)
-                )
-        return places
+        named = rows.loc[rows["shard"].isin(there), [*Place.COLUMNS, "status"]]
+        is_gone = named.pop("status") == GONE
+        named = pd.concat([named[~is_gone], named[is_gone]])  # a tombstone's place counts last
+        orphans = [
+            (entry.key, name, entry.row_start, entry.row_end)
+            for name in self.orphans()
+            for entry in self._entries_of_orphan(name)
+        ]
+        if not orphans:
+            return named.reset_index(drop=True)
+        return pd.concat(
+            [named, pd.DataFrame(orphans, columns=Place.COLUMNS).astype(named.dtypes)],
+            ignore_index=True,
+        )
 
     def _entries_of_orphan(self, name: str) -> tuple[ShardEntry, ...]:
         path = self.shards_folder / name
@@ -185,9 +200,10 @@ class Store:
             return ()
 
     def orphans(self) -> list[str]:
-        """Names of published shards that the held generation does not name."""
+        """Names of published shards that no generation up to the held one has named."""
         names = (path.name for path in self.shards_folder.glob("*.h5"))
-        return sorted(name for name in names if name not in self.generation.shards)
+        known = {*self.generation.shards, *self.generation.retired}
+        return sorted(name for name in names if name not in known)
 
     def remove_stale_partials(self) -> list[str]:
         """Delete what dead writers left unfinished; only the lock's holder may call this."""
@@ -201,44 +217,66 @@ class Store:
         return [path.name for path in stale]
 
     def publish(
-        self, rows: pd.DataFrame, recipe_id: str, new_shards: Iterable[PublishedShard]
+        self,
+        rows: pd.DataFrame,
+        recipe_id: str,
+        new_shards: Iterable[PublishedShard] = (),
+        *,
+        audio: Mapping[str, str] | None = None,
     ) -> Generation:
         """Publish the next generation and ``store.h5``; the lock's holder only.
 
-        Rows that say the same as the held generation publish nothing.
+        Rows that say the same as the held generation publish nothing, unless a newer one is on disk,
+        which then is torn: no number ever stands for two generations.
 
         Parameters
         ----------
         rows : the whole table of the next generation
         recipe_id : identity of the recipe
         new_shards : shards written since the held generation; orphans that `rows` names are hashed
+        audio : corpus -> absolute folder of its files, where that is new
 
         Returns
         -------
         Generation
             The new one, or the held one if nothing changed.
         """
+        table = as_table(rows)
+        before = self.generation
         hashes: Mapping[str, str] = {
-            **self.generation.shards,
+            **before.shards,
             **{shard.name: shard.sha256 for shard in new_shards},
         }
-        shards = {
-            name: hashes.get(name) or file_sha256(self.shards_folder / name)
-            for name in sorted(set(rows["shard"]) - {""})
-        }
-        if self.generation.number == 0 or not same_rows(rows, self.generation.rows):
+        named = set(table["shard"].unique().to_pylist()) - {""}
+        folders = {**before.audio, **(audio or {})}
+        is_newest = before.number == (numbers(self.generations_folder) or [-1])[-1]
+        if not is_newest or folders != before.audio or not same_rows(table, before):
             self.generation = publish_generation(
                 self.generations_folder,
-                rows,
-                parent=self.generation.number,
+                table,
+                parent=before.number,
                 recipe_id=recipe_id,
-                shards=shards,
+                shards={
+                    name: hashes.get(name) or file_sha256(self.shards_folder / name)
+                    for name in sorted(named)
+                },
+                retired=self._retired(named),
+                audio=folders,
             )
-            self._rows = None
+            self._places = None
+        self.show()
+        return self.generation
+
+    def show(self) -> None:
+        """Bring ``store.h5`` up to the held generation, if it shows another one."""
         index = self.folder / "store.h5"
         if index_generation(index) != self.generation.number:
             write_index_file(index, self.generation)
-        return self.generation
+
+    def _retired(self, named: set[str]) -> tuple[str, ...]:
+        """Shards on disk that generations have named and the next one, naming `named`, does not."""
+        known = {*self.generation.shards, *self.generation.retired} - named
+        return tuple(sorted(name for name in known if (self.shards_folder / name).exists()))
 
     def close(self) -> None:
         """Close the shard files that reading opened."""
@@ -246,26 +284,21 @@ class Store:
             self._open.popitem()[1].close()
 
     def _place(self, utterance_id: str, view: str) -> Place:
-        if self._rows is None:
-            found: dict[tuple[str, str], tuple[Place, ...]] = {}
-            for row_id, row_view, place in self._live_places():
-                found[row_id, row_view] = (*found.get((row_id, row_view), ()), place)
-            self._rows = found
-        places = self._rows.get((utterance_id, view), ())
-        if len(places) != 1:
-            seen = "several utterances" if places else "no utterance"
+        if self.generation.n_rows > ROW_GROUP:
+            places = _places_by_name(self.generation.find(utterance_id))
+        else:  # a small generation is read once, of a large one only a part
+            if self._places is None:
+                self._places = _places_by_name(self.generation.rows)
+            places = self._places
+        found = places.get((utterance_id, view), [])
+        if len(found) != 1:
+            seen = "several utterances" if found else "no utterance"
             message = (
                 f"generation {self.generation.number} of {self.folder} has {seen} named "
                 f"{utterance_id!r} in view {view!r}; expected one; look at 'emostack store ls'"
             )
             raise StoreError(message)
-        return places[0]
-
-    def _live_places(self) -> Iterator[tuple[str, str, Place]]:
-        live = self.generation.live
-        columns = ("utterance_id", "view", "shard", "row_start", "row_end")
-        for name, view, shard, start, end in zip(*(live[c].tolist() for c in columns), strict=True):
-            yield name, view, Place(shard=shard, row_start=start, row_end=end)
+        return found[0]
 
     def _shard(self, name: str) -> h5py.File:
         if name in self._open:
@@ -282,3 +315,14 @@ class Store:
         while len(self._open) > OPEN_SHARDS:
             self._open.popitem(last=False)[1].close()
         return self._open[name]
+
+
+def _places_by_name(rows: pd.DataFrame) -> dict[tuple[str, str], list[Place]]:
+    """Utterance and view -> places of the live rows of that name, usually one."""
+    live = rows[rows["status"] == LIVE]
+    columns = ("utterance_id", "view", "shard", "row_start", "row_end")
+    places: dict[tuple[str, str], list[Place]] = {}
+    for name, view, shard, start, end in zip(*(live[c].tolist() for c in columns), strict=True):
+        place = Place(shard=shard, row_start=start, row_end=end)
+        places.setdefault((name, view), []).append(place)
+    return places

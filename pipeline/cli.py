@@ -1,9 +1,9 @@
 """``emostack``: the command line. Verbs import what they need when they run, so help comes at once.
 
-Exit status: 0 done; 1 an error, told in one line; 2 wrong usage; 3 done, but files were newly
-quarantined; 4 another run holds the lock; 130 interrupted, everything written so far whole.
+``pipeline.errors`` lists the exit statuses.
 """
 
+import os
 import signal
 import sys
 import traceback
@@ -12,13 +12,10 @@ from typing import NoReturn
 
 import click
 
-from features_cache.lock import LockedError
 from pipeline import __version__
+from pipeline.errors import INTERRUPTED, exit_status, one_line
 from pipeline.session import Session
-from pipeline.verbs import corpus, features, machine, training, whole
-from pipeline.workdir import PACKAGES
-
-LOCKED, INTERRUPTED = 4, 130
+from pipeline.verbs import corpus, features, machine, stores, training, whole
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,6 +35,7 @@ def emostack() -> None:
 for verb in (
     whole.demo,
     whole.reproduce,
+    whole.nightly,
     corpus.corpora,
     corpus.manifest,
     corpus.check,
@@ -47,7 +45,7 @@ for verb in (
     training.report,
     training.predict,
     features.export,
-    features.store,
+    stores.store,
     machine.doctor,
 ):
     emostack.add_command(verb)
@@ -55,6 +53,8 @@ for verb in (
 
 def main() -> NoReturn:
     """Run the command line and exit with the contract's status."""
+    # Before pyarrow is imported: its own pool keeps what a million rows once took.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     signal.signal(signal.SIGTERM, _interrupt)
     session = Session()
     try:
@@ -71,20 +71,8 @@ def main() -> NoReturn:
         if session.debug:
             traceback.print_exc()
         click.echo(click.style("error: ", fg="red") + one_line(error), err=True)
-        sys.exit(LOCKED if isinstance(error, LockedError) else 1)
+        sys.exit(exit_status(error))
     sys.exit(status or 0)
-
-
-def one_line(error: Exception) -> str:
-    """Say an error in one line; one that is not of this project's making says so."""
-    if getattr(error, "problems", ()):  # a listing: all of a manifest's mistakes at once
-        return str(error)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = " | ".join(lines) or type(error).__name__
-    is_ours = type(error).__module__.partition(".")[0] in PACKAGES
-    if is_ours or isinstance(error, OSError):
-        return text
-    return f"{type(error).__name__}: {text}; this is a defect, please report it with --debug"
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -4,17 +4,23 @@ The three give the same bytes. Threads are pinned in every worker process, since
 each believe they own all cores halve the speed without a word.
 """
 
+import logging
 import os
 import signal
 import uuid
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 
+from pipeline.dask_workers import (
+    ClusterError,
+    DaskWorkers,
+    cannot_import,
+    refuse_other_versions,
+)
 from stages.extract import Workers
 
 if TYPE_CHECKING:
@@ -23,10 +29,12 @@ if TYPE_CHECKING:
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-TASKS_IN_FLIGHT = 2
-"""Tasks a worker has at hand: one to work on, one to go on with. The rest wait here."""
-
 CONNECT_S = 10
+
+TALKERS = ("distributed", "distributed.client", "tornado.application", "asyncio")
+"""Loggers that tell the user of every connection that a death breaks."""
+
+SILENT = logging.CRITICAL + 1
 
 WORKER_BYTES = 1.5 * 2**30
 """Memory to plan for one worker process: the default recipe's takes 0.9 GiB."""
@@ -38,61 +46,17 @@ def default_workers() -> int:
     return max(1, min(os.cpu_count() or 1, int(by_memory)))
 
 
-class ClusterError(RuntimeError):
-    """The cluster cannot be reached or is not fit for this extraction."""
-
-
 class ThisProcess:
     """Runs tasks one after the other, here."""
 
     n_workers = 1
 
-    def run(self, work: Callable[[Task], Result], tasks: deque[Task]) -> Iterator[Result]:
-        """Run tasks until none is left; more may be added meanwhile."""
-        while tasks:
-            yield work(tasks.popleft())
-
-
-class DaskWorkers:
-    """Runs tasks on a Dask cluster, a few a worker at a time.
-
-    Parameters
-    ----------
-    client : connected
-    """
-
-    def __init__(self, client: "Client") -> None:
-        self._client = client
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        self.n_workers = max(1, len(workers))
-        with_gpu = [worker for worker in workers if worker.get("resources", {}).get("GPU")]
-        self._resources = {"GPU": 1} if with_gpu else None
-        if with_gpu:
-            self.n_workers = len(with_gpu)
-
-    def run(self, work: Callable[[Task], Result], tasks: deque[Task]) -> Iterator[Result]:
-        """Run tasks until none is left, results in the order they come; more may be added."""
-        from distributed import KilledWorker, as_completed
-
-        running = as_completed(loop=self._client.loop)
-        n_running = 0
-        while tasks or n_running:
-            while tasks and n_running < TASKS_IN_FLIGHT * self.n_workers:
-                task = tasks.popleft()
-                running.add(self._client.submit(work, task, pure=False, resources=self._resources))
-                n_running += 1
-            future = next(running)
-            n_running -= 1
-            try:
-                result = future.result()
-            except KilledWorker as error:
-                message = (
-                    f"worker processes died again and again on one task ({error.task}); expected "
-                    "them to live: look for a lack of memory, or use --workers 0 to see which file "
-                    "it is; what was finished is kept"
-                )
-                raise ClusterError(message) from error
-            yield result
+    def run(
+        self, work: Callable[[Task], Result], next_task: Callable[[], Task | None]
+    ) -> Iterator[Result]:
+        """Run tasks until there is none."""
+        while (task := next_task()) is not None:
+            yield work(task)
 
 
 @contextmanager
@@ -115,14 +79,29 @@ def open_workers(
         The scheduler does not answer, or its workers differ from this machine.
     """
     if scheduler is not None:
-        with _connect(scheduler) as client:
-            _refuse_unfit_workers(client, store, audio)
-            yield DaskWorkers(client)
+        with _quiet_dask(), _connect(scheduler) as client:
+            yield DaskWorkers(client, _refuse_unfit_workers(client, store, audio))
     elif n_workers == 0:
         yield ThisProcess()
     else:
-        with _local_cluster(n_workers, scratch) as client:
+        with _quiet_dask(), _local_cluster(n_workers, scratch) as client:
             yield DaskWorkers(client)
+
+
+@contextmanager
+def _quiet_dask() -> Iterator[None]:
+    """Keep Dask's accounts of every death off the screen: a `ClusterError` says what matters."""
+    import distributed  # noqa: F401  sets the levels that are changed here
+
+    loggers = [logging.getLogger(name) for name in TALKERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(SILENT)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager
@@ -159,46 +138,55 @@ def _local_cluster(n_workers: int, scratch: Path) -> Iterator["Client"]:
     }
     settings = {
         "distributed.nanny.pre-spawn-environ": pinned,
+        "distributed.scheduler.allowed-failures": 0,  # a death is told at once, not after four
         "distributed.worker.daemon": True,
         "temporary-directory": str(scratch),
     }
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,  # a limit would pause a worker without a word; results are tiny
-            dashboard_address="127.0.0.1:0",  # any free port: 8787 may be somebody else's
-            silence_logs=50,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        # Ctrl-C in a terminal reaches every process of the group; only this one has to answer it.
-        client.run(ignore_interrupts)
-        yield client
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set(settings))
+        with _signals_are_for_this_thread():
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=n_workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    memory_limit=0,  # it would pause a worker without a word; results are tiny
+                    dashboard_address="127.0.0.1:0",  # any free port: 8787 may be somebody else's
+                    silence_logs=SILENT,
+                )
+            )
+        yield stack.enter_context(Client(cluster, set_as_default=False))
 
 
-def ignore_interrupts() -> None:
-    """Leave Ctrl-C to the process that the user started."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _signals_are_for_this_thread() -> Iterator[None]:
+    """Have threads that are started here, and all their processes, wait out SIGINT and SIGTERM.
+
+    Ctrl-C, systemd and Slurm send them to every process of a job, but only the one that the user
+    started has to answer. The mask is inherited, also by the successor of a worker that died.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _refuse_unfit_workers(client: "Client", store: Path, audio: Path) -> None:
-    """Compare package versions, and have every worker find a new file and an old one."""
+def _refuse_unfit_workers(client: "Client", store: Path, audio: Path) -> dict[str, str]:
+    """Compare package versions, and have every worker find a new file and an old one.
+
+    Returns
+    -------
+    dict
+        The versions that a worker must have.
+    """
     from stages.shard_work import package_versions
 
     mine = package_versions()
-    for worker, versions in client.run(package_versions).items():
-        differing = [
-            f"{k} {versions.get(k)} (here {v})" for k, v in mine.items() if versions.get(k) != v
-        ]
-        if differing:
-            message = (
-                f"worker {worker} has {', '.join(differing)}; expected the same versions as here, "
-                "since features would differ; bring the worker's environment up to date"
-            )
-            raise ClusterError(message)
+    for worker, versions in client.run(package_versions, on_error="return").items():
+        if isinstance(versions, Exception):
+            raise cannot_import(f"worker {worker}", versions) from versions
+        refuse_other_versions(worker, versions, mine)
     token = store.absolute() / f".seen-{uuid.uuid4().hex}"
     token.touch()
     try:
@@ -213,3 +201,4 @@ def _refuse_unfit_workers(client: "Client", store: Path, audio: Path) -> None:
                 raise ClusterError(message)
     finally:
         token.unlink()
+    return mine

@@ -6,7 +6,7 @@ from typing import Any
 from features_cache.store import Store
 from models.blstm_attention_dnn import ClassifierSettings
 from models.weights import WeightsError
-from pipeline.extraction import ExtractOptions, extract_features
+from pipeline.extraction import ExtractOptions, Job, extract_features
 from pipeline.session import Session
 from pipeline.training import SYNTHETIC_VOICES, run_training
 from pipeline.workdir import Workdir
@@ -27,7 +27,9 @@ def run_demo(session: Session, workdir: Workdir, how: ExtractOptions) -> dict[st
     except WeightsError as error:
         session.warn(f"{error}; going on with seeded random weights, which only the demo may")
         recipe = resolve(with_random_weights(recipe))
-    extracted = extract_features(session, workdir, manifest, corpus, recipe, how)
+    extracted = extract_features(
+        session, workdir, Job(manifest=manifest, root=corpus, recipe=recipe), how
+    ).fields
     store = Store(workdir.store_folder(recipe.recipe_id))
     fields = run_training(
         session,
@@ -81,7 +83,9 @@ def run_reproduction(
     for problem in problems:
         session.warn(problem)
     recipe = resolve(recipe)
-    extracted = extract_features(session, workdir, manifest, audio, recipe, how)
+    extracted = extract_features(
+        session, workdir, Job(manifest=manifest, root=audio, recipe=recipe), how
+    ).fields
     fields = run_training(
         session,
         workdir,

@@ -1,24 +1,28 @@
 """Stage one as one job: lock, hash, plan, extract, publish."""
 
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from features_cache.audio_hashes import AudioHashes
-from features_cache.generation import Generation
-from features_cache.lock import writer_lock
-from features_cache.store import Store
+from features_cache.generation import empty_rows
+from features_cache.lock import WriterLock, writer_lock
+from features_cache.store import Place, Store
 from pipeline.cluster import default_workers, open_workers
+from pipeline.options import FAIL_THRESHOLD
 from pipeline.progress import meter
 from pipeline.session import Session
+from pipeline.stopping import Deadline, OutOfTimeError, deadline, stoppable
 from pipeline.workdir import Workdir
-from stages.extract import Extraction, extract
-from stages.manifest import audio_paths
+from stages.extract import Extraction, ExtractRun, extract, refuse_vanished
+from stages.manifest import audio_paths, in_part
 from stages.plan import CHANGES, Plan, make_plan
 from stages.recipe import Recipe
 
@@ -42,109 +46,205 @@ class ExtractOptions:
     scheduler : address of a running scheduler, or None
     batch_size : segments a call of the network
     retry_quarantined : try again what failed before
+    fail_threshold : percent of utterances that may vanish or fail
+    until : time of day, ``HH:MM``, at which to stop
+    max_hours : hours after which to stop
     """
 
     n_workers: int | None = None
     scheduler: str | None = None
     batch_size: int = 32
     retry_quarantined: bool = False
+    fail_threshold: float = FAIL_THRESHOLD
+    until: str | None = None
+    max_hours: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """What a run of stage one has come to.
+
+    Attributes
+    ----------
+    plan : what was to be done
+    done : what was; None for a dry run
+    stopped_by : the option that ended the run before everything was done, or empty
+    fields : the contract's fields of ``emostack extract --json``
+    """
+
+    plan: Plan
+    done: Extraction | None
+    stopped_by: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is to be extracted, and into which store.
+
+    Attributes
+    ----------
+    manifest, root : the utterances, and the folder that their files are relative to
+    recipe : resolved
+    elsewhere : the corpus' other utterances, if these are a part of it: they are not gone
+    """
+
+    manifest: pd.DataFrame
+    root: Path
+    recipe: Recipe
+    elsewhere: pd.DataFrame | None = None
+
+    @property
+    def audio(self) -> dict[str, str]:
+        """Corpus -> absolute folder of its files."""
+        return {str(name): str(self.root.absolute()) for name in self.manifest["corpus"].unique()}
+
+    def part(self, i: int, n: int) -> "Job":
+        """Give the `i`-th of `n` parts, counted from 1."""
+        is_mine = in_part(self.manifest, i, n)
+        rows = self.manifest[is_mine].reset_index(drop=True)
+        return replace(self, manifest=rows, elsewhere=self.manifest[~is_mine])
 
 
 def plan_features(
-    session: Session,
-    workdir: Workdir,
-    manifest: pd.DataFrame,
-    root: Path,
-    recipe: Recipe,
-    options: ExtractOptions,
-) -> dict[str, Any]:
+    session: Session, workdir: Workdir, job: Job, options: ExtractOptions
+) -> Features:
     """Say what `extract_features` would do; change nothing."""
-    folder = workdir.store_folder(recipe.recipe_id)
+    folder = workdir.store_folder(job.recipe.recipe_id)
     store = Store(folder) if (folder / "recipe.json").exists() else None
-    plan = _plan(workdir, manifest, root, store, options)
+    plan = _plan(session, workdir, job, store, options, None)
     _tell(session, plan)
     number = store.generation.number if store else 0
-    return _fields(recipe, plan, None, number, 0.0)
+    fields = _fields(job.recipe, plan, None, number, 0.0)
+    return Features(plan=plan, done=None, stopped_by="", fields=fields)
 
 
 def extract_features(
     session: Session,
     workdir: Workdir,
-    manifest: pd.DataFrame,
-    root: Path,
-    recipe: Recipe,
+    job: Job,
     options: ExtractOptions,
-) -> dict[str, Any]:
-    """Bring the recipe's store up to a manifest.
+    *,
+    on_plan: Callable[[Plan], None] = lambda _: None,
+) -> Features:
+    """Bring a recipe's store up to a manifest.
 
     Parameters
     ----------
     session : says what happens
     workdir : where the store is
-    manifest, root : the utterances, and the folder that their files are relative to
-    recipe : resolved
+    job : what to extract
     options : how to run
+    on_plan : called with the plan before anything of it is carried out
 
     Returns
     -------
-    dict
-        The contract's fields of ``emostack extract --json``.
+    Features
+        What was planned, and what has come of it.
 
     Raises
     ------
     features_cache.lock.LockedError
         Another run is writing to the store.
+    stages.extract.MostlyBrokenError
+        Too much has vanished, or fails.
+    KeyboardInterrupt
+        A signal asked to stop; everything finished is published.
     """
     began = time.monotonic()
-    with _writing(session, workdir, recipe) as store:
-        plan = _plan(workdir, manifest, root, store, options)
+    limit = deadline(options.until, options.max_hours, now=datetime.now().astimezone())
+    with writing(session, workdir, job.recipe) as (store, lock):
+        plan = _plan(session, workdir, job, store, options, limit)
         _tell(session, plan)
-        done = _carry_out(session, workdir, plan, store, recipe, options)
-        for name, code, message in done.newly_quarantined[:SHOWN]:
-            session.warn(f"quarantined {name!r}: {code}: {message}")
-        left = len(done.newly_quarantined) - SHOWN
-        if left > 0:
-            session.warn(f"and {left} more; 'emostack store ls --quarantined' lists them")
-        return _fields(recipe, plan, done, done.generation.number, time.monotonic() - began)
+        refuse_vanished(plan, options.fail_threshold)
+        on_plan(plan)
+        with stoppable(lock, limit, session.say) as stop:
+            run = ExtractRun(
+                lock=lock,
+                batch_size=options.batch_size,
+                fail_threshold=options.fail_threshold,
+                stop=stop,
+                audio=job.audio,
+            )
+            done = _carry_out(session, workdir, plan, store, job.recipe, options, run)
+    if stop.was_signal:
+        raise KeyboardInterrupt
+    _tell_quarantined(session, done)
+    fields = _fields(job.recipe, plan, done, done.generation.number, time.monotonic() - began)
+    stopped_by = stop.reason if done.n_left else ""
+    if stopped_by:
+        session.warn(f"{stopped_by}: {done.n_left} utterances are left for the next run")
+    return Features(plan=plan, done=done, stopped_by=stopped_by, fields=fields)
 
 
 @contextmanager
-def _writing(session: Session, workdir: Workdir, recipe: Recipe) -> Iterator[Store]:
+def writing(
+    session: Session, workdir: Workdir, recipe: Recipe
+) -> Iterator[tuple[Store, WriterLock]]:
+    """Hold a recipe's store for writing, made if it is not there.
+
+    Raises
+    ------
+    features_cache.lock.LockedError
+        Another run is writing to it.
+    """
     folder = workdir.store_folder(recipe.recipe_id)
     folder.mkdir(parents=True, exist_ok=True)
-    with writer_lock(folder):
+    with writer_lock(folder) as lock:
         store = Store.create(folder, recipe.to_json())
         try:
             stale = store.remove_stale_partials()
             if stale:
                 session.say(f"removed {len(stale)} unfinished files of a run that died")
-            yield store
+            yield store, lock
         finally:
             store.close()
 
 
 def _plan(
+    session: Session,
     workdir: Workdir,
-    manifest: pd.DataFrame,
-    root: Path,
+    job: Job,
     store: Store | None,
     options: ExtractOptions,
+    limit: Deadline | None,
 ) -> Plan:
+    paths = audio_paths(job.manifest, job.root)
+    return make_plan(
+        job.manifest,
+        paths,
+        _states(session, workdir, paths, limit),
+        store.generation.rows if store else empty_rows(),
+        store.known_places() if store else pd.DataFrame(columns=list(Place.COLUMNS)),
+        retry_quarantined=options.retry_quarantined,
+        elsewhere=job.elsewhere,
+    )
+
+
+def _states(
+    session: Session, workdir: Workdir, paths: pd.Series, limit: Deadline | None
+) -> pd.DataFrame:
+    """Look at the files; those that look changed are hashed, which may take a first night long."""
     workdir.features.mkdir(parents=True, exist_ok=True)
     hashes = AudioHashes(workdir.hashes_file)
-    paths = audio_paths(manifest, root)
-    try:
-        states = hashes.states(paths)
-    finally:  # what was hashed before an interruption is not hashed again
-        hashes.save()
-    return make_plan(
-        manifest,
-        paths,
-        states,
-        store.generation if store else Generation(),
-        store.known_places() if store else {},
-        retry_quarantined=options.retry_quarantined,
-    )
+    with meter("hashing", len(paths), quiet=session.quiet) as progress:
+        before = 0
+
+        def on_hashed(n_hashed: int, n_files: int) -> None:
+            nonlocal before
+            progress.advance(n_hashed - before, total=n_files)
+            before = n_hashed
+            if limit is not None and limit.seconds_left < 0 and n_hashed < n_files:
+                message = (
+                    f"{limit.name}: the time was up when {n_hashed} of {n_files} new files had "
+                    "been hashed; that is kept: run the same command again"
+                )
+                raise OutOfTimeError(message)
+
+        try:
+            return hashes.states(paths, on_hashed)
+        finally:  # what was hashed before an interruption is not hashed again
+            hashes.save()
 
 
 def _carry_out(
@@ -154,56 +254,90 @@ def _carry_out(
     store: Store,
     recipe: Recipe,
     options: ExtractOptions,
+    run: ExtractRun,
 ) -> Extraction:
-    n_workers = options.n_workers
-    audio_bytes = sum(item.size for item in plan.items)
+    n_workers, scheduler = options.n_workers, options.scheduler
     if n_workers is None:
-        n_workers = 0 if audio_bytes < LITTLE_AUDIO_BYTES else default_workers()
-    if not plan.items:
+        is_little = plan.pending["size"].sum() < LITTLE_AUDIO_BYTES
+        n_workers = 0 if is_little else default_workers()
+    if plan.pending.empty:
         n_workers, scheduler = 0, None
-    else:
-        scheduler = options.scheduler
     workdir.scratch.mkdir(exist_ok=True)
-    audio = Path(plan.items[0].path) if plan.items else workdir.root
+    audio = workdir.root if plan.pending.empty else Path(plan.pending["path"].iloc[0])
     with (
         open_workers(
             n_workers, scheduler, store=store.folder, audio=audio, scratch=workdir.scratch
         ) as workers,
-        meter("extracting", len(plan.items), quiet=session.quiet) as progress,
+        meter("extracting", len(plan.pending), quiet=session.quiet) as progress,
     ):
-        began, n_segments = time.monotonic(), 0
+        watch = _Watch(session, store.shards_folder, len(plan.pending))
 
         def on_result(result: "ShardResult") -> None:
-            nonlocal n_segments
-            n_segments += result.n_segments
-            rate = n_segments / (time.monotonic() - began)
-            n_ended = len(result.failures) + (len(result.shard.entries) if result.shard else 0)
-            progress.advance(n_ended, f"{rate:.0f} segments/s")
+            progress.advance(*watch.count(result))
 
-        return extract(
-            plan, store, recipe, workers, batch_size=options.batch_size, on_result=on_result
-        )
+        return extract(plan, store, recipe, workers, replace(run, on_result=on_result))
+
+
+class _Watch:
+    """Counts what is done, and says in time that the disk will not do."""
+
+    def __init__(self, session: Session, folder: Path, n_utterances: int) -> None:
+        self._session, self._folder, self._n_utterances = session, folder, n_utterances
+        self._began = time.monotonic()
+        self._n_segments = self._n_ended = self._n_bytes = 0
+        self._has_warned = False
+
+    def count(self, result: "ShardResult") -> tuple[int, str]:
+        """Count a result; give how many utterances it ended, and the rate so far in words."""
+        n_ended = len(result.failures)
+        if result.shard:
+            n_ended += len(result.shard.entries)
+            self._n_bytes += (self._folder / result.shard.name).stat().st_size
+        self._n_ended += n_ended
+        self._n_segments += result.n_segments
+        self._look_at_disk()
+        rate = self._n_segments / (time.monotonic() - self._began)
+        return n_ended, f"{rate:.0f} segments/s"
+
+    def _look_at_disk(self) -> None:
+        if self._has_warned or not self._n_ended:
+            return
+        needed = self._n_bytes / self._n_ended * (self._n_utterances - self._n_ended)
+        free = shutil.disk_usage(self._folder).free
+        if needed > free:
+            self._has_warned = True
+            self._session.warn(
+                f"about {needed / 2**30:.1f} GiB more will be needed in {self._folder}, and "
+                f"{free / 2**30:.1f} GiB are free; make room, or the run will end before its time"
+            )
 
 
 def _tell(session: Session, plan: Plan) -> None:
     for change in CHANGES:
-        ids = plan.ids(change)
-        if ids:
-            names = "" if change == "skipped" else _names(ids)
-            session.say(f"{change:>12} {len(ids):6d}  {names}".rstrip())
-    if plan.gone and len(plan.gone) == plan.n_known:
-        session.warn(
-            f"all {plan.n_known} utterances known of this corpus are gone; if the manifest is of "
-            "another corpus, name it in the column 'corpus'"
-        )
+        n = plan.count(change)
+        if n:
+            names = "" if change == "skipped" else _names(plan.ids(change, SHOWN), n)
+            session.say(f"{change:>12} {n:6d}  {names}".rstrip())
     if plan.gone:
-        session.say(f"{'gone':>12} {len(plan.gone):6d}  {_names(list(plan.gone))}")
-    session.say(f"{'to extract':>12} {len(plan.items):6d}")
+        session.say(
+            f"{'gone':>12} {len(plan.gone):6d}  {_names(plan.gone[:SHOWN], len(plan.gone))}"
+        )
+    session.say(f"{'to extract':>12} {len(plan.pending):6d}")
 
 
-def _names(ids: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in ids[:SHOWN])
-    return shown + (", ..." if len(ids) > SHOWN else "")
+def _names(ids: Sequence[str], n: int) -> str:
+    shown = ", ".join(repr(name) for name in ids)
+    return shown + (", ..." if n > len(ids) else "")
+
+
+def _tell_quarantined(session: Session, done: Extraction) -> None:
+    news = done.newly_quarantined
+    columns = (news[name].iloc[:SHOWN] for name in ("utterance_id", "reason", "message"))
+    for name, code, message in zip(*columns, strict=True):
+        session.warn(f"quarantined {name!r}: {code}: {message}")
+    if len(news) > SHOWN:
+        left = len(news) - SHOWN
+        session.warn(f"and {left} more; 'emostack store ls --quarantined' lists them")
 
 
 def _fields(
@@ -214,9 +348,12 @@ def _fields(
         "recipe_id": recipe.recipe_id,
         **{f"n_{change}": plan.count(change) for change in CHANGES if change != "quarantined"},
         "n_gone": len(plan.gone),
-        "n_to_extract": len(plan.items),
+        "n_to_extract": len(plan.pending),
+        "n_left": done.n_left if done else len(plan.pending),
         "n_quarantined": len(done.newly_quarantined if done else plan.newly_bad),
-        "n_quarantined_total": done.n_quarantined_total if done else plan.count("quarantined"),
+        "n_quarantined_total": sum(done.quarantined.values())
+        if done
+        else plan.count("quarantined"),
         "n_segments": n_segments,
         "seconds": round(seconds, 3),
         "segments_per_second": round(n_segments / done.seconds, 1) if done and n_segments else 0.0,

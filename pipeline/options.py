@@ -1,6 +1,7 @@
 """Options that many verbs share."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -10,6 +11,10 @@ import click
 from pipeline.config import use_config
 from pipeline.session import Session
 from pipeline.workdir import Workdir
+
+CLOCK = re.compile(r"^([01]?\d|2[0-3]):([0-5]\d)$")
+FAIL_THRESHOLD = 25.0
+"""Percent of utterances that may vanish, or fail, before something must be wrong with the night."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -87,6 +92,35 @@ seeds = click.option(
 )
 
 
+def training(command: Command) -> Command:
+    """Add the options that say what is trained."""
+    for option in (
+        click.option(
+            "--balance",
+            type=click.Choice(["weights", "oversample", "none"]),
+            default="weights",
+            show_default=True,
+            help="What is done about rare classes, in training folds only.",
+        ),
+        click.option(
+            "--normalise",
+            type=click.Choice(["speaker", "train", "none"]),
+            default="speaker",
+            show_default=True,
+            help="speaker: each speaker's own unlabelled statistics (transductive); the inductive "
+            "number stands beside it.",
+        ),
+        click.option(
+            "--folds",
+            default="speaker",
+            show_default=True,
+            help="What a fold leaves out: speaker, session, or any column of the manifest.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def workers(command: Command) -> Command:
     """Add the options that say who does the work."""
     command = click.option(
@@ -107,3 +141,59 @@ def workers(command: Command) -> Command:
         show_default=True,
         help="Segments a call of the network.",
     )(command)
+
+
+def limits(command: Command) -> Command:
+    """Add the options that end a night early."""
+    command = click.option(
+        "--until",
+        metavar="HH:MM",
+        callback=_time_of_day,
+        help="Stop at this time of day, local; what is left is done next time.",
+    )(command)
+    command = click.option(
+        "--max-hours",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Stop after so many hours; what is left is done next time.",
+    )(command)
+    command = click.option(
+        "--fail-threshold",
+        type=click.FloatRange(0, 100),
+        default=FAIL_THRESHOLD,
+        show_default=True,
+        metavar="PERCENT",
+        help="End with an error when more of the known utterances have vanished (a disk is not "
+        "mounted), or more of the tried ones fail.",
+    )(command)
+    return click.option("--retry-quarantined", is_flag=True, help="Try again what failed before.")(
+        command
+    )
+
+
+def _time_of_day(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> str | None:
+    if value is not None and CLOCK.match(value) is None:
+        message = f"{value!r} is no time of day; expected HH:MM, such as 06:00"
+        raise click.BadParameter(message)
+    return value
+
+
+class Part(click.ParamType[tuple[int, int]]):
+    """``i/n``: the i-th of n parts, counted from 1."""
+
+    name = "i/n"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click has it
+        param: click.Parameter | None,
+        context: click.Context | None,
+    ) -> tuple[int, int]:
+        """Read the two numbers."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)/(\d+)", str(value))
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            self.fail(f"{value!r}; expected i/n with i from 1 to n, such as 2/8", param, context)
+        return int(match[1]), int(match[2])

@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -18,11 +18,13 @@ class Session:
     as_json : one JSON object on stdout and nothing else there
     quiet : nothing on stderr but warnings and errors
     debug : errors keep their traceback
+    warnings : what the user had to know so far
     """
 
     as_json: bool = False
     quiet: bool = False
     debug: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         """Tell what is being done."""
@@ -33,6 +35,7 @@ class Session:
         """Tell what the user has to know, quiet or not; no text commands the terminal."""
         if not text.isprintable():
             text = text.encode("unicode_escape").decode("ascii")
+        self.warnings.append(text)
         click.echo(click.style("warning: ", fg="yellow") + text, err=True)
 
     def result(self, fields: dict[str, Any], text: str) -> None:

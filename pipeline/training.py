@@ -123,7 +123,9 @@ class _Spectrograms:
         start, end = self._manifest["start"].iloc[row], self._manifest["end"].iloc[row]
         frontend = self._recipe.frontend
         try:
-            blocks = list(logmel_blocks(self._paths[row], start=start, end=end, settings=frontend))
+            blocks = list(
+                logmel_blocks(Path(self._paths.iloc[row]), start=start, end=end, settings=frontend)
+            )
         except (AudioError, OSError):
             return None
         return np.concatenate(blocks, axis=1), frontend.hop_s

@@ -5,6 +5,7 @@
     features/<recipe id>/     a store
     features/audio_hashes.parquet
     runs/<run>/               one training: run.json, predictions, bundle, report
+    nights/<night>/           one night: night.json, night.md, night.html
     corpora/                  what the demo makes
     scratch/                  the local cluster's own files
 """
@@ -64,27 +65,48 @@ class Workdir:
         """Folder of one recipe's store."""
         return self.features / recipe_id
 
+    @property
+    def runs(self) -> Path:
+        """Folder of the trainings."""
+        return self.root / "runs"
+
+    @property
+    def nights(self) -> Path:
+        """Folder of the nights, and of the lock that only one of them holds."""
+        return self.root / "nights"
+
     def new_run(self, title: str) -> Path:
         """Make the folder of a new run, named after the time and a title."""
-        stem = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{re.sub(r'[^a-z0-9]+', '-', title.lower())}"
-        (self.root / "runs").mkdir(parents=True, exist_ok=True)
-        for attempt in range(1, 1000):
-            folder = self.root / "runs" / (stem if attempt == 1 else f"{stem}-{attempt}")
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                continue
-            return folder
-        message = f"{self.root / 'runs'} holds a thousand runs named {stem}; remove some"
-        raise WorkdirError(message)
+        return _new_folder(self.runs, f"{_now()}-{re.sub(r'[^a-z0-9]+', '-', title.lower())}")
+
+    def new_night(self) -> Path:
+        """Make the folder of a night, named after the time."""
+        return _new_folder(self.nights, _now())
 
     def find_run(self, name: str) -> Path:
         """Find a run by its name below the workdir, or by its folder."""
-        for folder in (self.root / "runs" / name, Path(name)):
+        for folder in (self.runs / name, Path(name)):
             if (folder / "run.json").is_file():
                 return folder
         message = (
             f"no run is named {name!r}; expected a folder with a run.json, or a name below "
-            f"{self.root / 'runs'}"
+            f"{self.runs}"
         )
         raise WorkdirError(message)
+
+
+def _now() -> str:
+    return f"{datetime.now().astimezone():%Y%m%d-%H%M%S}"
+
+
+def _new_folder(parent: Path, stem: str) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    for attempt in range(1, 1000):
+        folder = parent / (stem if attempt == 1 else f"{stem}-{attempt}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    message = f"{parent} holds a thousand folders named {stem}; remove some"
+    raise WorkdirError(message)

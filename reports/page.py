@@ -9,10 +9,7 @@ text around them, are written as escapes (``\n``, ``\u202e``).
 from __future__ import annotations
 
 import math
-import os
-import unicodedata
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +17,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
+from reports import text
 from reports.figures import attention_plot, axis, line_chart, spectrogram_png
 from reports.run_folder import read_run
 
@@ -82,14 +80,8 @@ def write_report(run_folder: Path) -> Path:
         The folder does not hold a whole run.
     """
     run_folder = Path(run_folder)
-    page = render(read_run(run_folder))
     path = run_folder / "report.html"
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(page)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    text.publish(path, render(read_run(run_folder)))
     return path
 
 
@@ -132,33 +124,16 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = _percent
-    environment.filters["moment"] = _moment
+    environment.filters["percent"] = text.percent
+    environment.filters["moment"] = text.moment
     return environment
 
 
 def _visible(value: object) -> object:
     """Write what would not show, or would reorder the text, as an escape."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return "".join(
-        c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in value
+    return (
+        text.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
     )
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    """Format a percentage without its sign; a dash where there is none."""
-    if value is None or not math.isfinite(value):
-        return "\N{EN DASH}"
-    return f"{value:.{digits}f}"
-
-
-def _moment(text: str) -> str:
-    """Write an ISO 8601 time to the minute; anything else stays as it is."""
-    try:
-        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M %Z").strip()
-    except ValueError:
-        return text
 
 
 def _partner(run: Run) -> Evaluation | None:

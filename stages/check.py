@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from features_cache.keys import file_sha256
-from stages.frontend.audio import MAX_LEVEL, AudioError, native_blocks
+from stages.frontend.audio import CODES, MAX_LEVEL, AudioError, native_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pandas as pd
     from numpy.typing import NDArray
 
     from stages.frontend.audio import NativeBlock
     from stages.frontend.logmel import FrontEnd
+
+AT_A_TIME = 256
+"""Utterances examined between two looks at the clock."""
+
+UNREADABLE = frozenset(CODES) - {"silent", "too_short", "non_finite"}
+"""Codes of files without samples to compare."""
 
 CLIPPED_SHARE = 0.001  # of the utterance's samples
 CLIPPED_RUN = 3  # samples in a row: a wave that merely touches full scale has none such
@@ -65,15 +74,11 @@ def check(manifest: pd.DataFrame, root: Path, frontend: FrontEnd) -> Iterator[Pr
     first_with: dict[tuple[str, float, float | None], str] = {}
     for row in manifest.itertuples(index=False):
         name, path = str(row.utterance_id), Path(root) / str(row.file)
-        yield from _missing_words(name, str(row.emotion), str(row.speaker))
         start, end = float(row.start), float(row.end)
-        try:
-            found = _sound_problem(path, start, end, frontend)
-        except AudioError as error:
-            yield Problem(utterance_id=name, code=error.code, message=str(error))
+        problems = _problems(row, path, frontend)
+        yield from problems
+        if any(problem.code in UNREADABLE for problem in problems):
             continue
-        if found is not None:
-            yield Problem(utterance_id=name, code=found[0], message=found[1])
         if path not in hashes:
             hashes[path] = file_sha256(path)
         content = (hashes[path], start, None if math.isnan(end) else end)
@@ -85,6 +90,42 @@ def check(manifest: pd.DataFrame, root: Path, frontend: FrontEnd) -> Iterator[Pr
                 message=f"the same audio as utterance {twin!r}; expected it once; "
                 "leave one of them out",
             )
+
+
+def check_rows(
+    rows: pd.DataFrame, paths: pd.Series, frontend: FrontEnd, stop: Callable[[], bool]
+) -> Iterator[Problem]:
+    """Examine utterances one by one, several at a time, without looking for twins.
+
+    Parameters
+    ----------
+    rows : of a manifest
+    paths : absolute path of each row's audio file
+    frontend : says how short is too short
+    stop : tells that there is no time for more
+    """
+    work = zip(rows.itertuples(index=False), map(Path, paths), strict=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        while not stop():
+            some = list(itertools.islice(work, AT_A_TIME))
+            if not some:
+                return
+            rows_now, paths_now = zip(*some, strict=True)
+            for problems in pool.map(_problems, rows_now, paths_now, itertools.repeat(frontend)):
+                yield from problems
+
+
+def _problems(row: Any, path: Path, frontend: FrontEnd) -> list[Problem]:  # noqa: ANN401
+    """Find what is wrong with one row of a manifest, by its words and its sound."""
+    name = str(row.utterance_id)
+    problems = list(_missing_words(name, str(row.emotion), str(row.speaker)))
+    try:
+        found = _sound_problem(path, float(row.start), float(row.end), frontend)
+    except AudioError as error:
+        found = error.code, str(error)
+    if found is not None:
+        problems.append(Problem(utterance_id=name, code=found[0], message=found[1]))
+    return problems
 
 
 def _missing_words(name: str, emotion: str, speaker: str) -> Iterator[Problem]:

@@ -1,29 +1,39 @@
 """Stage one: carry out a plan, shard by shard, and publish the next generation."""
 
-import dataclasses
 import os
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
-from features_cache.generation import LIVE, QUARANTINED, Generation
-from features_cache.store import Place, Store
-from stages.plan import PENDING, Item, Plan, place_rows
+from features_cache.generation import QUARANTINED, Generation
+from features_cache.lock import WriterLock
+from features_cache.store import Store
+from stages.next_generation import Made, newly_quarantined, next_rows, replaced
+from stages.plan import Plan
 from stages.recipe import Recipe
 
 if TYPE_CHECKING:  # imports Keras: seconds that a night without work does not have to spend
-    from stages.segment_features import Failed
     from stages.shard_work import ShardResult, ShardTask
 
-TASK_AUDIO_BYTES = 32 * 2**20
-"""Audio handed out in one task at most."""
+FEW = 3
+"""Fewer utterances than this may vanish, as long as one is left."""
 
-TASKS_A_WORKER = 4
-"""Aim: enough tasks that workers end together, few enough that shards stay few."""
+ENOUGH = 100
+"""Utterances to try before their failures say anything about the rest."""
+
+
+class MostlyBrokenError(RuntimeError):
+    """So much has vanished or failed that the machine is to blame, not the files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """In place of a result: the worker died that had the task, whether or not it had begun."""
+
+    task: "ShardTask"
 
 
 class Workers(Protocol):
@@ -32,9 +42,36 @@ class Workers(Protocol):
     n_workers: int
 
     def run(
-        self, work: "Callable[[ShardTask], ShardResult]", tasks: "deque[ShardTask]"
-    ) -> "Iterator[ShardResult]":
-        """Run tasks, in any order, until `tasks` is empty; more may be added meanwhile."""
+        self,
+        work: "Callable[[ShardTask], ShardResult]",
+        next_task: "Callable[[], ShardTask | None]",
+    ) -> "Iterator[ShardResult | Lost]":
+        """Run tasks until there is none and none is running.
+
+        `next_task` gives None while there is none; a result may bring more.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractRun:
+    """How an extraction is run; nothing here changes a feature.
+
+    Attributes
+    ----------
+    lock : the store's, held by the caller
+    batch_size : segments a call of the network, at least 8
+    fail_threshold : percent of utterances that may fail
+    stop : tells that no further task is to be handed out
+    audio : corpus -> absolute folder of its files
+    on_result : called after every shard, for progress
+    """
+
+    lock: WriterLock
+    batch_size: int = 32
+    fail_threshold: float = 100.0
+    stop: Callable[[], bool] = lambda: False
+    audio: Mapping[str, str] = field(default_factory=dict)
+    on_result: "Callable[[ShardResult], None]" = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,28 +81,46 @@ class Extraction:
     Attributes
     ----------
     generation : the one that readers now see
-    newly_quarantined : id, reason code and message of rows that are quarantined now, and were not
-        or for another reason
-    n_quarantined_total : rows of this manifest that are quarantined
+    newly_quarantined : rows that are quarantined now, and were not or for another reason
+    quarantined : number of this manifest's quarantined rows, by reason
+    n_left : utterances that were not reached
     n_segments : segments made in this run
+    audio_s : seconds of audio that they were made of
     seconds : wall clock from the first task to the published generation
     """
 
     generation: Generation
-    newly_quarantined: tuple[tuple[str, str, str], ...]
-    n_quarantined_total: int
+    newly_quarantined: pd.DataFrame
+    quarantined: dict[str, int]
+    n_left: int
     n_segments: int
+    audio_s: float
     seconds: float
 
 
+def refuse_vanished(plan: Plan, fail_threshold: float) -> None:
+    """Refuse a plan in which a large part of the corpus has vanished: a disk is not mounted.
+
+    Raises
+    ------
+    MostlyBrokenError
+        More than `fail_threshold` percent of the known utterances are gone or out of reach.
+    """
+    share = 100.0 * plan.n_vanished / max(1, plan.n_known)
+    is_few = plan.n_vanished < FEW and plan.n_vanished < plan.n_known
+    if share <= fail_threshold or is_few:
+        return
+    message = (
+        f"{plan.n_vanished} of {plan.n_known} known utterances have vanished ({share:.0f} %: "
+        f"{len(plan.gone)} from the manifest, the others' files); expected at most "
+        f"{fail_threshold:g} %; nothing was changed: mount the disk, give another corpus a name "
+        "of its own in the column 'corpus', or allow it with --fail-threshold 100"
+    )
+    raise MostlyBrokenError(message)
+
+
 def extract(
-    plan: Plan,
-    store: Store,
-    recipe: Recipe,
-    workers: Workers,
-    *,
-    batch_size: int = 32,
-    on_result: "Callable[[ShardResult], None]" = lambda _: None,
+    plan: Plan, store: Store, recipe: Recipe, workers: Workers, run: ExtractRun
 ) -> Extraction:
     """Carry out a plan; the caller holds the store's writer lock.
 
@@ -77,124 +132,83 @@ def extract(
     store : where shards and the generation go
     recipe : resolved
     workers : who runs the tasks
-    batch_size : segments a call of the network, at least 8
-    on_result : called after every shard, for progress
+    run : how
 
     Returns
     -------
     Extraction
         Its generation holds every row of the plan that has features or is quarantined.
+
+    Raises
+    ------
+    MostlyBrokenError
+        More than the threshold of what was tried has failed.
     """
     began = time.monotonic()
-    results: list[ShardResult] = []
+    made = Made()
     try:
-        if plan.items:
-            _run_tasks(plan, store, recipe, workers, batch_size, results, on_result)
+        if len(plan.pending):
+            _run_tasks(plan, store, recipe, workers, run, made)
     except BaseException:
-        finished = [dataclasses.replace(result, failures=()) for result in results]
-        if finished:  # failures are told by the run that comes to its end
-            _publish(plan, store, recipe, finished)
+        made.failures.clear()  # they are told by the run that comes to its end
+        if made.shards:
+            _publish(plan, store, recipe, run, made)
         raise
-    rows, generation = _publish(plan, store, recipe, results)
+    rows = _publish(plan, store, recipe, run, made)
+    bad = rows.loc[rows["status"] == QUARANTINED, "reason"]
     return Extraction(
-        generation=generation,
+        generation=store.generation,
         newly_quarantined=newly_quarantined(plan, rows),
-        n_quarantined_total=int((rows["status"] == QUARANTINED).sum()),
-        n_segments=sum(result.n_segments for result in results),
+        quarantined={str(reason): int(n) for reason, n in bad.value_counts().items()},
+        n_left=len(plan.pending) - made.n_made - len(made.failures),
+        n_segments=made.n_segments,
+        audio_s=made.audio_s,
         seconds=time.monotonic() - began,
     )
 
 
-def _publish(
-    plan: Plan, store: Store, recipe: Recipe, results: "Sequence[ShardResult]"
-) -> tuple[pd.DataFrame, Generation]:
-    rows = next_rows(plan, results)
-    shards = [result.shard for result in results if result.shard]
-    table = pd.concat([plan.carried, rows.drop(columns="change")], ignore_index=True)
-    return rows, store.publish(_without_gaps(table), recipe.recipe_id, shards)
-
-
-def next_rows(plan: Plan, results: "Sequence[ShardResult]") -> pd.DataFrame:
-    """Fill in what the results say of the plan's pending rows; what was not reached drops out."""
-    places = {
-        entry.key: Place(shard=result.shard.name, row_start=entry.row_start, row_end=entry.row_end)
-        for result in results
-        if result.shard
-        for entry in result.shard.entries
-    }
-    failures = {failure.item.key: failure for result in results for failure in result.failures}
-    is_pending = plan.rows["status"] == PENDING
-    settled = plan.rows[~is_pending]
-    placed = place_rows(plan.rows[is_pending], places)
-    live = placed[placed["shard"] != ""].assign(status=LIVE, reason="", message="")
-    failed = placed[(placed["shard"] == "") & placed["key"].isin(failures.keys())]
-    failed = failed.assign(status=QUARANTINED, **_reasons(failed, failures))
-    return pd.concat([settled, live, failed]).sort_index()
-
-
-def newly_quarantined(plan: Plan, rows: pd.DataFrame) -> tuple[tuple[str, str, str], ...]:
-    """Id, reason and message of rows whose quarantine is news."""
-    bad = rows[rows["status"] == QUARANTINED]
-    reasons_before = plan.rows.loc[bad.index, "reason"]
-    is_known = (bad["change"] == "retried") & (bad["reason"] == reasons_before)
-    is_known |= (bad["change"] == "quarantined") & ~bad["utterance_id"].isin(plan.newly_bad)
-    news = bad[~is_known]
-    return tuple(zip(news["utterance_id"], news["reason"], news["message"], strict=True))
+def _publish(plan: Plan, store: Store, recipe: Recipe, run: ExtractRun, made: Made) -> pd.DataFrame:
+    rows = next_rows(plan, made)
+    if plan.is_news or dict(run.audio).items() - store.generation.audio.items():
+        table = pd.concat(
+            [plan.carried, rows.drop(columns="change"), replaced(plan, rows)], ignore_index=True
+        )
+        store.publish(table, recipe.recipe_id, made.shards, audio=run.audio)
+    else:
+        store.show()
+    return rows
 
 
 def _run_tasks(
-    plan: Plan,
-    store: Store,
-    recipe: Recipe,
-    workers: Workers,
-    batch_size: int,
-    results: "list[ShardResult]",
-    on_result: "Callable[[ShardResult], None]",
+    plan: Plan, store: Store, recipe: Recipe, workers: Workers, run: ExtractRun, made: Made
 ) -> None:
     from stages.shard_work import ShardTask, extract_shard
+    from stages.task_queue import TaskQueue
 
     blank = ShardTask(
         store=os.fspath(store.folder.absolute()),
+        lock_token=run.lock.token,
         recipe_json=recipe.to_json(),
-        items=(),
-        batch_size=batch_size,
+        batch_size=run.batch_size,
     )
-    portions = portion(plan.items, workers.n_workers)
-    tasks = deque(dataclasses.replace(blank, items=items) for items in portions)
-    for result in workers.run(extract_shard, tasks):
-        results.append(result)
-        if result.left:
-            tasks.append(dataclasses.replace(blank, items=result.left))
-        on_result(result)
+    queue = TaskQueue(plan, blank, workers.n_workers, run.stop)
+    for outcome in workers.run(extract_shard, queue.next_task):
+        result = queue.recover(outcome.task) if isinstance(outcome, Lost) else outcome
+        queue.put_back(result.left)
+        made.add(result)
+        _refuse_failing(made, run.fail_threshold)
+        run.on_result(result)
 
 
-def portion(items: Sequence[Item], n_workers: int) -> Iterator[tuple[Item, ...]]:
-    """Cut the work into tasks of about equal amounts of audio, in order.
-
-    Utterances of one file share its bytes. A worker closes a shard that gets too large anyway, so
-    this only has to be roughly right.
-    """
-    sharers = Counter(item.path for item in items)
-    total = sum(item.size / sharers[item.path] for item in items)
-    aim = min(TASK_AUDIO_BYTES, total / (TASKS_A_WORKER * max(1, n_workers)))
-    task: list[Item] = []
-    n_bytes = 0.0
-    for item in items:
-        task.append(item)
-        n_bytes += item.size / sharers[item.path]
-        if n_bytes >= aim:
-            yield tuple(task)
-            task, n_bytes = [], 0.0
-    if task:
-        yield tuple(task)
-
-
-def _reasons(failed: pd.DataFrame, failures: "Mapping[str, Failed]") -> dict[str, list[str]]:
-    found = [failures[key] for key in failed["key"]]
-    return {"reason": [f.code for f in found], "message": [f.message for f in found]}
-
-
-def _without_gaps(table: pd.DataFrame) -> pd.DataFrame:
-    """Give rows of older manifests an empty text in columns that they did not have."""
-    text = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
-    return table.assign(**{name: table[name].fillna("").astype("str") for name in text})
+def _refuse_failing(made: Made, fail_threshold: float) -> None:
+    n_failed = len(made.failures)
+    n_tried = made.n_made + n_failed
+    if n_tried < ENOUGH or 100.0 * n_failed <= fail_threshold * n_tried:
+        return
+    last = made.failures[-1]
+    message = (
+        f"{n_failed} of the first {n_tried} utterances failed (the last one: {last.code}: "
+        f"{last.message}); expected at most {fail_threshold:g} %; what succeeded is kept: look at "
+        "the disk and the files, or allow it with --fail-threshold 100"
+    )
+    raise MostlyBrokenError(message)

@@ -16,11 +16,15 @@ means the same as nothing.
 
 import csv
 import difflib
+import os
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from features_cache.atomic import atomic_write
 from features_cache.generation import PLACE_COLUMNS
@@ -43,6 +47,7 @@ __all__ = [
     "Problem",
     "audio_paths",
     "complete",
+    "in_part",
     "map_emotions",
     "read_manifest",
     "validate",
@@ -112,10 +117,21 @@ def write_manifest(manifest: pd.DataFrame, path: Path) -> None:
         write(partial)
 
 
-def audio_paths(manifest: pd.DataFrame, root: Path) -> list[Path]:
-    """Give each row's audio file as an absolute path, `file` taken as below `root`."""
-    base = root.absolute()  # a worker may have another current folder
-    return [base / file for file in manifest["file"]]
+def audio_paths(manifest: pd.DataFrame, root: Path) -> pd.Series:
+    """Give each row's audio file as an absolute path (text), `file` taken as below `root`."""
+    base = os.path.join(root.absolute(), "")  # noqa: PTH118 - a worker may have another folder
+    files = manifest["file"]
+    return files.where(files.str.startswith("/"), base + files)
+
+
+def in_part(manifest: pd.DataFrame, i: int, n: int) -> NDArray[np.bool_]:
+    """Mark the rows of the `i`-th of `n` parts, counted from 1.
+
+    A part goes by the file's name alone: a growing manifest leaves every row where it was, and the
+    ranges of one file stay together.
+    """
+    digests = (zlib.crc32(file.encode("utf-8", "surrogatepass")) for file in manifest["file"])
+    return np.fromiter((digest % n == i - 1 for digest in digests), bool, len(manifest))
 
 
 def map_emotions(manifest: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:

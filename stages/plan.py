@@ -1,27 +1,35 @@
 """Decide what has to be done, before doing any of it.
 
-`make_plan` is a pure function of the manifest, what its files are now, one generation and the places
-of the features already there. ``--dry-run`` prints a plan; `stages.extract` carries it out.
+`make_plan` is a pure function of the manifest, what its files are now, the rows of one generation and
+the places of the features already there. ``--dry-run`` prints a plan; `stages.extract` carries it
+out. Everything is decided column by column: a million utterances cost seconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from features_cache.audio_hashes import FileState
-from features_cache.generation import GONE, LIVE, PLACE_COLUMNS, QUARANTINED, Generation
+from features_cache.generation import GONE, LIVE, PLACE_COLUMNS, QUARANTINED
 from features_cache.keys import CLEAN, content_key
-from features_cache.store import Place
+from features_cache.lookup import joined, positions
 
 CHANGES = ("new", "changed", "renamed", "relabelled", "skipped", "retried", "quarantined")
 """What a plan says of each row of the manifest, besides the utterances that are gone."""
 
 TRANSIENT = frozenset(
-    {"io", "memory", "changed_during_run", "missing", "permission", "not_a_file", "empty"}
+    {
+        "io",
+        "memory",
+        "changed_during_run",
+        "missing",
+        "permission",
+        "not_a_file",
+        "empty",
+        "damaged",
+    }
 )
 """Reasons that are not in the bytes and may have passed by the next run: tried again then.
 
@@ -29,6 +37,9 @@ A file that could be hashed and then not be opened was there, whatever the reaso
 """
 
 PENDING = "pending"
+
+VANISHED = ("missing", "not_a_file", "empty", "permission", "io")
+"""Reasons under which a file that was there is out of reach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,238 +71,289 @@ class Plan:
 
     Attributes
     ----------
-    rows : the manifest's rows with `PLACE_COLUMNS` and ``change`` (one of `CHANGES`)
+    rows : the manifest's rows with `PLACE_COLUMNS` and ``change`` (one of `CHANGES`), index 0, 1, ...
         ``status`` is ``pending`` where features have yet to be made.
+    before : what the generation says of rows that get other features, with the index of those; an
+        utterance that is not reached stays as it was
     carried : rows of the generation that stay as they are: other corpora, and tombstones
     gone : ids of the utterances that have left the manifest since the generation
-    n_known : utterances of these corpora that the generation had, gone ones not counted
-    items : what has to be extracted, each key once
+    n_known : utterances of these corpora that had features
+    n_vanished : those of them that are gone now, or whose file is out of reach and was not before
+    pending : what has to be extracted, each key once: the columns of `Item`
     newly_bad : ids of utterances whose file cannot be read, and could (or was unknown) before
+    is_news : whether anything differs from the generation
     """
 
     rows: pd.DataFrame
+    before: pd.DataFrame
     carried: pd.DataFrame
     gone: tuple[str, ...]
     n_known: int
-    items: tuple[Item, ...]
+    n_vanished: int
+    pending: pd.DataFrame
     newly_bad: frozenset[str]
+    is_news: bool
 
     def count(self, change: str) -> int:
         """Count the manifest's rows of one kind of change."""
         return int((self.rows["change"] == change).sum())
 
-    def ids(self, change: str) -> list[str]:
-        """Ids of the manifest's rows of one kind of change."""
-        ids: list[str] = self.rows.loc[self.rows["change"] == change, "utterance_id"].tolist()
-        return ids
+    def ids(self, change: str, limit: int | None = None) -> list[str]:
+        """Ids of the manifest's rows of one kind of change, the first `limit` of them."""
+        ids = self.rows.loc[self.rows["change"] == change, "utterance_id"].iloc[:limit]
+        return list(ids)
 
-
-class _Known(NamedTuple):
-    """One row of the generation, as far as a decision needs it."""
-
-    key: str
-    status: str
-    reason: str
-    message: str
-    file: str
-    labels: tuple[Any, ...]
-
-
-class _Decision(NamedTuple):
-    change: str
-    status: str
-    reason: str = ""
-    message: str = ""
+    def items(self, first: int = 0, last: int | None = None) -> Iterator[Item]:
+        """Go through `pending`, from one row to another, an item at a time."""
+        part = self.pending.iloc[first:last]
+        for row in zip(*(part[name].tolist() for name in part), strict=True):
+            yield Item(**dict(zip(part.columns, row, strict=True)))
 
 
 def make_plan(
     manifest: pd.DataFrame,
-    paths: Sequence[Path],
-    states: Mapping[Path, FileState],
-    generation: Generation,
-    places: Mapping[str, Place],
+    paths: pd.Series,
+    states: pd.DataFrame,
+    known: pd.DataFrame,
+    places: pd.DataFrame,
     *,
     retry_quarantined: bool = False,
+    elsewhere: pd.DataFrame | None = None,
 ) -> Plan:
     """Compare a manifest with a generation.
 
     Parameters
     ----------
-    manifest : a validated manifest
+    manifest : a validated manifest, or the part of one that is to be done here
     paths : absolute path of each row's audio file
-    states : what each of those files is now
-    generation : the store's newest generation
-    places : key -> place of the features that are already there
+    states : what each of those files is now: the columns of `FileState`
+    known : rows of the store's newest generation
+    places : where features are: ``key, shard, row_start, row_end``
     retry_quarantined : try again what failed before, whatever the reason
+    elsewhere : the manifest's other rows; what is known of them stays as it is
 
     Returns
     -------
     Plan
         Nothing has been done yet.
     """
-    labels = _label_columns(manifest)
-    mine = _rows_of_corpora(generation.rows, manifest)
-    before = _known_rows(mine, labels)
-    rows = _with_keys(manifest, [states[path] for path in paths])
-    present = set(zip(rows["corpus"], rows["utterance_id"], strict=True))
-    left_behind = {known.key for name, known in before.items() if name not in present}
-    decisions = [
-        _decide(
-            states[path],
-            now,
-            before.get((corpus, name)),
-            has_features=now.key in places,
-            was_named=now.key in left_behind,
-            retry=retry_quarantined,
-        )
-        for path, corpus, name, now in zip(
-            paths, rows["corpus"], rows["utterance_id"], _rows_as_known(rows, labels), strict=True
-        )
-    ]
-    rows = rows.assign(
-        **{name: [getattr(d, name) for d in decisions] for name in _Decision._fields}
-    )
-    rows = place_rows(_with_old_keys(rows, before), places)
-    gone, tombstones = _tombstones(mine, rows)
-    others = generation.rows[~generation.rows.index.isin(mine.index)]
+    rows, known = _same_columns(_as_rows(manifest, states), known)
+    is_mine = _is_mine(known, rows, elsewhere)
+    was = _Was(known[is_mine], rows)
+    rows = place_rows(_with_keys(rows, was), places)
+    leaving, others = was.left_over(), known[~is_mine]
+    left_keys = pd.concat([leaving["key"], _keys_of_old_names(others, rows)])
+    rows = _decided(rows, states, was, left_keys, retry=retry_quarantined)
+    newly_bad = rows["status"] == QUARANTINED
+    newly_bad &= ~(was.equals("status", rows["status"]) & was.equals("reason", rows["reason"]))
+    is_away = newly_bad & rows["reason"].isin(VANISHED) & (was.column("status") == LIVE)
+    lost = leaving[positions(leaving["key"], rows["key"]) < 0]
+    kept = others[~_is_taken_over(others, rows)]
+    is_same = len(kept) + len(rows) == len(known) and was.equals_all(rows)
     return Plan(
         rows=rows,
-        carried=pd.concat([others, tombstones], ignore_index=True),
-        gone=tuple(gone),
-        n_known=sum(known.status != GONE for known in before.values()),
-        items=_items(rows, paths, states),
-        newly_bad=_newly_bad(rows, before),
+        before=was.rows((rows["status"] == PENDING) | ~was.equals("key", rows["key"])),
+        carried=pd.concat([kept, lost.assign(status=GONE, reason="")], ignore_index=True),
+        gone=tuple(lost["utterance_id"]),
+        n_known=int((known.loc[is_mine, "status"] == LIVE).sum()),
+        n_vanished=int(is_away.sum()) + int((lost["status"] == LIVE).sum()),
+        pending=_pending(rows, paths, states),
+        newly_bad=frozenset(rows.loc[newly_bad, "utterance_id"]),
+        is_news=not is_same,
     )
 
 
-def place_rows(rows: pd.DataFrame, places: Mapping[str, Place]) -> pd.DataFrame:
+class _Was:
+    """What the generation says of each row of the manifest, a column at a time.
+
+    Parameters
+    ----------
+    mine : the generation's rows of these utterances, tombstones left out
+    rows : the manifest's
+    """
+
+    def __init__(self, mine: pd.DataFrame, rows: pd.DataFrame) -> None:
+        self._mine = mine
+        self._at = positions(_names(rows), _names(mine))
+        self.is_known = self._at >= 0
+
+    def column(self, name: str) -> pd.Series:
+        """Text of one column; empty where the generation does not know the row."""
+        if self._mine.empty:
+            return _blank(len(self._at))
+        column = self._taken(name)
+        return column if self.is_known.all() else column.where(self.is_known, "")
+
+    def equals(self, name: str, now: pd.Series) -> NDArray[np.bool_]:
+        """Mark where a column says what it said; never where the row is unknown."""
+        if self._mine.empty:
+            return np.zeros(len(self._at), bool)
+        old = self._taken(name)
+        is_same = old == now
+        if pd.api.types.is_float_dtype(old):
+            is_same |= old.isna() & now.isna()
+        return np.asarray(is_same, bool) & self.is_known
+
+    def equals_all(self, rows: pd.DataFrame) -> bool:
+        """Tell whether every row is as it was."""
+        return all(self.equals(name, rows[name]).all() for name in self._mine.columns)
+
+    def rows(self, mask: NDArray[np.bool_]) -> pd.DataFrame:
+        """Whole rows of the generation, with the manifest's row numbers as index."""
+        which = np.flatnonzero(mask & self.is_known)
+        return self._mine.take(self._at[which]).set_index(which)
+
+    def left_over(self) -> pd.DataFrame:
+        """Rows that the manifest does not name."""
+        is_named = np.zeros(len(self._mine), bool)
+        is_named[self._at[self.is_known]] = True
+        return self._mine[~is_named]
+
+    def _taken(self, name: str) -> pd.Series:
+        return self._mine[name].take(np.maximum(self._at, 0)).reset_index(drop=True)
+
+
+def place_rows(rows: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
     """Fill in where each row's features are, for rows whose key has a place."""
-    nowhere = Place(shard="", row_start=0, row_end=0)
-    found = [places.get(key, nowhere) for key in rows["key"]]
-    return rows.assign(
-        shard=pd.array([place.shard for place in found], dtype="str"),
-        row_start=np.asarray([place.row_start for place in found], np.int64),
-        row_end=np.asarray([place.row_end for place in found], np.int64),
+    at = positions(rows["key"], places["key"])
+    found = places.take(at[at >= 0])
+    if len(found) < len(rows):
+        blank = {"shard": "", "row_start": 0, "row_end": 0}
+        is_placed = np.flatnonzero(at >= 0)
+        found = found.set_index(is_placed).reindex(range(len(rows))).fillna(blank)
+    kinds = {name: PLACE_COLUMNS[name] for name in ("shard", "row_start", "row_end")}
+    columns = {
+        name: found[name].astype(kind).to_numpy()
+        if kind == "int64"
+        else found[name].astype(kind).array
+        for name, kind in kinds.items()
+    }
+    return rows.assign(**columns)
+
+
+def _as_rows(manifest: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
+    """Give the manifest's rows the columns of a generation, as far as they are known."""
+    blank = _blank(len(manifest))
+    numbers = {name: 0 for name, kind in PLACE_COLUMNS.items() if kind == "int64"}
+    texts = {name: blank for name, kind in PLACE_COLUMNS.items() if kind == "str"}
+    view = pd.Series([CLEAN], dtype="str").take(np.zeros(len(manifest), int)).reset_index(drop=True)
+    return manifest.reset_index(drop=True).assign(
+        **{**texts, **numbers, "view": view, "audio_sha256": states["sha256"]}
     )
 
 
-def _with_old_keys(rows: pd.DataFrame, before: Mapping[tuple[str, str], _Known]) -> pd.DataFrame:
-    """Keep the key of a file that is out of reach: if it comes back as it was, nothing is done."""
-    out_of_reach = rows["key"] == ""
-    names = zip(rows["corpus"], rows["utterance_id"], strict=True)
-    old = [before[name].key if name in before else "" for name in names]
-    return rows.assign(key=rows["key"].where(~out_of_reach, pd.array(old, dtype="str")))
+def _blank(n: int) -> pd.Series:
+    return pd.Series([""], dtype="str").take(np.zeros(n, int)).reset_index(drop=True)
 
 
-def _decide(
-    state: FileState,
-    now: _Known,
-    was: _Known | None,
+def _same_columns(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give either table the columns of the other: a column that is not there reads as empty."""
+    for name in rows.columns.difference(known.columns):
+        known = known.assign(**{name: pd.Series("", index=known.index).astype(rows[name].dtype)})
+    for name in known.columns.difference(rows.columns):
+        rows = rows.assign(**{name: _blank(len(rows))})
+    return rows, known
+
+
+def _names(rows: pd.DataFrame) -> pd.Series:
+    return joined(rows["corpus"], rows["utterance_id"], rows["view"])
+
+
+def _is_mine(
+    known: pd.DataFrame, rows: pd.DataFrame, elsewhere: pd.DataFrame | None
+) -> NDArray[np.bool_]:
+    """Mark the known rows that the manifest speaks for."""
+    is_live_name = (known["status"] != GONE) & known["corpus"].isin(rows["corpus"].unique())
+    is_mine = np.asarray(is_live_name, bool)
+    if elsewhere is not None and len(known):
+        is_mine &= positions(_names(known), _names(elsewhere.assign(view=CLEAN))) < 0
+    return is_mine
+
+
+def _with_keys(rows: pd.DataFrame, was: _Was) -> pd.DataFrame:
+    """Key every row: the old one where nothing of it has changed, or the file is out of reach.
+
+    A file that comes back as it was then costs nothing.
+    """
+    is_away = (rows["audio_sha256"] == "").to_numpy(bool)
+    is_same = was.equals("audio_sha256", rows["audio_sha256"]) & ~is_away
+    for name in ("start", "end"):
+        is_same &= was.equals(name, rows[name])
+    key = was.column("key").to_numpy(object, copy=True) if not is_same.all() else None
+    if key is None:
+        return rows.assign(key=was.column("key"))
+    fresh = np.flatnonzero(~is_same & ~is_away)
+    columns = (rows[name].iloc[fresh].tolist() for name in ("audio_sha256", "start", "end"))
+    key[fresh] = [content_key(*row) for row in zip(*columns, strict=True)]
+    sha256 = rows["audio_sha256"].where(~is_away, was.column("audio_sha256"))
+    return rows.assign(key=pd.Series(key, dtype="str"), audio_sha256=sha256)
+
+
+def _decided(
+    rows: pd.DataFrame,
+    states: pd.DataFrame,
+    was: _Was,
+    left_keys: pd.Series,
     *,
-    has_features: bool,
-    was_named: bool,
     retry: bool,
-) -> _Decision:
-    if state.code:
-        return _Decision("quarantined", QUARANTINED, state.code, state.message)
-    if has_features:
-        return _Decision(_change_of_known_content(now, was, was_named=was_named), LIVE)
-    if was is None:
-        return _Decision("new", PENDING)
-    if was.key != now.key:
-        return _Decision("changed", PENDING)
-    if was.status == QUARANTINED and was.reason not in TRANSIENT and not retry:
-        return _Decision("quarantined", QUARANTINED, was.reason, was.message)
-    return _Decision("retried", PENDING, was.reason, was.message)
-
-
-def _change_of_known_content(now: _Known, was: _Known | None, *, was_named: bool) -> str:
-    if was is None:
-        return "renamed" if was_named else "skipped"
-    if was.key != now.key:
-        return "changed"
-    if was.file != now.file:
-        return "renamed"
-    return "relabelled" if was.labels != now.labels else "skipped"
-
-
-def _label_columns(manifest: pd.DataFrame) -> list[str]:
-    identity = {"utterance_id", "corpus", "file", "start", "end"}
-    return [str(column) for column in manifest.columns if column not in identity]
-
-
-def _rows_of_corpora(rows: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
-    if rows.empty:
-        return rows
-    return rows[rows["corpus"].isin(manifest["corpus"].unique())]
-
-
-def _known_rows(rows: pd.DataFrame, labels: list[str]) -> dict[tuple[str, str], _Known]:
-    if rows.empty:
-        return {}
-    # A column that the manifest has gained reads as empty in older rows.
-    rows = rows.assign(**{name: "" for name in labels if name not in rows})
-    names = zip(rows["corpus"], rows["utterance_id"], strict=True)
-    return dict(zip(names, _rows_as_known(rows, labels), strict=True))
-
-
-def _rows_as_known(rows: pd.DataFrame, labels: list[str]) -> list[_Known]:
-    columns = (rows[name].tolist() for name in ("key", "status", "reason", "message", "file"))
-    marks = zip(*(rows[name].tolist() for name in labels), strict=True)
-    return [_Known(*row) for row in zip(*columns, marks, strict=True)]
-
-
-def _with_keys(manifest: pd.DataFrame, states: list[FileState]) -> pd.DataFrame:
-    keys = [
-        content_key(state.sha256, start, end) if not state.code else ""
-        for state, start, end in zip(states, manifest["start"], manifest["end"], strict=True)
-    ]
-    empty = {name: "" for name, kind in PLACE_COLUMNS.items() if kind == "str"}
-    rows = manifest.reset_index(drop=True).assign(**empty, row_start=0, row_end=0)
-    return rows.assign(
-        view=CLEAN, key=keys, audio_sha256=[state.sha256 for state in states]
-    ).astype(PLACE_COLUMNS)
-
-
-def _tombstones(mine: pd.DataFrame, rows: pd.DataFrame) -> tuple[list[str], pd.DataFrame]:
-    """Rows of the generation that the manifest no longer names, without the renamed ones."""
-    if mine.empty:
-        return [], mine
-    named = pd.MultiIndex.from_frame(rows[["corpus", "utterance_id"]])
-    left = mine[~pd.MultiIndex.from_frame(mine[["corpus", "utterance_id"]]).isin(named)]
-    moved = left["key"].isin(set(rows["key"]) - {""})
-    left = left[~moved]
-    gone: list[str] = left.loc[left["status"] != GONE, "utterance_id"].tolist()
-    return gone, left.assign(status=GONE)
-
-
-def _items(
-    rows: pd.DataFrame, paths: Sequence[Path], states: Mapping[Path, FileState]
-) -> tuple[Item, ...]:
-    pending = rows[(rows["status"] == PENDING) & ~rows["key"].duplicated()]
-    columns = ("key", "utterance_id", "view", "start", "end")
-    fields = zip(pending.index, *(pending[name].tolist() for name in columns), strict=True)
-    return tuple(
-        Item(
-            key=key,
-            utterance_id=utterance_id,
-            view=view,
-            path=str(paths[i]),
-            start=start,
-            end=end,
-            size=states[paths[i]].size,
-            mtime_ns=states[paths[i]].mtime_ns,
-        )
-        for i, key, utterance_id, view, start, end in fields
+) -> pd.DataFrame:
+    """Say of every row what has happened to it, and what is to become of it."""
+    failed = (states["code"] != "").to_numpy(bool)
+    there = (rows["shard"] != "").to_numpy(bool)
+    known, same_key = was.is_known, was.equals("key", rows["key"])
+    reason, message = was.column("reason"), was.column("message")
+    is_given_up = (was.column("status") == QUARANTINED) & ~reason.isin(TRANSIENT)
+    is_given_up = is_given_up.to_numpy(bool) & same_key & (not retry)
+    cases = (
+        (failed, "quarantined", QUARANTINED),
+        (there & ~known & (positions(rows["key"], left_keys) >= 0), "renamed", LIVE),
+        (there & ~known, "skipped", LIVE),
+        (there & ~same_key, "changed", LIVE),
+        (there & ~was.equals("file", rows["file"]), "renamed", LIVE),
+        (there & ~_same_labels(rows, was), "relabelled", LIVE),
+        (there, "skipped", LIVE),
+        (~known, "new", PENDING),
+        (~same_key, "changed", PENDING),
+        (is_given_up, "quarantined", QUARANTINED),
     )
+    conditions, changes, statuses = zip(*cases, strict=True)
+    settled = there | ~known | ~same_key
+    texts = {
+        "change": np.select(conditions, changes, "retried"),
+        "status": np.select(conditions, statuses, PENDING),
+        "reason": reason.where(~settled, "").where(~failed, states["code"]),
+        "message": message.where(~settled, "").where(~failed, states["message"]),
+    }
+    return rows.assign(**{name: pd.Series(text, dtype="str") for name, text in texts.items()})
 
 
-def _newly_bad(rows: pd.DataFrame, before: Mapping[tuple[str, str], _Known]) -> frozenset[str]:
-    bad = rows[rows["status"] == QUARANTINED]
-    columns = (bad[name].tolist() for name in ("corpus", "utterance_id", "reason"))
-    return frozenset(
-        name
-        for corpus, name, reason in zip(*columns, strict=True)
-        if (was := before.get((corpus, name))) is None
-        or (was.status, was.reason) != (QUARANTINED, reason)
+def _same_labels(rows: pd.DataFrame, was: _Was) -> NDArray[np.bool_]:
+    is_same = np.ones(len(rows), bool)
+    for name in rows.columns.difference(["utterance_id", "corpus", "file", "start", "end"]):
+        if name not in PLACE_COLUMNS:
+            is_same &= was.equals(name, rows[name])
+    return is_same
+
+
+def _keys_of_old_names(others: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
+    """Keys of tombstones whose name is not in use again."""
+    tombs = others[others["status"] == GONE]
+    return tombs.loc[positions(_names(tombs), _names(rows)) < 0, "key"]
+
+
+def _is_taken_over(others: pd.DataFrame, rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Mark tombstones whose content is in use again, and rows of a rebuilt store without a file."""
+    if others.empty:
+        return np.zeros(0, bool)
+    is_spare = (others["status"] == GONE) | (others["file"] == "")
+    return np.asarray(is_spare, bool) & (positions(others["key"], rows["key"]) >= 0)
+
+
+def _pending(rows: pd.DataFrame, paths: pd.Series, states: pd.DataFrame) -> pd.DataFrame:
+    which = rows.index[rows["status"] == PENDING]
+    found = rows.loc[which, ["key", "utterance_id", "view", "start", "end"]].assign(
+        path=paths.to_numpy(object)[which],
+        size=states["size"].to_numpy()[which],
+        mtime_ns=states["mtime_ns"].to_numpy()[which],
     )
+    return found[~found["key"].duplicated()].reset_index(drop=True)

@@ -5,12 +5,26 @@ The frozen network is loaded once a process; what comes in and goes out is a few
 
 import functools
 import importlib.metadata
+import os
 import platform
+import struct
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from features_cache.shard import PublishedShard, ShardHeader, ShardWriter, versions_json
+from features_cache.atomic import PARTIAL
+from features_cache.keys import file_sha256
+from features_cache.lock import may_go_on
+from features_cache.shard import (
+    SHARD_BYTES,
+    PublishedShard,
+    ShardHeader,
+    ShardWriter,
+    read_entries,
+    versions_json,
+)
 from models.backend import backend_name
 from models.frozen_cnn import FrozenCNN, WindowShape
 from models.weights import weights_file
@@ -26,9 +40,6 @@ from stages.segment_features import (
     window_events,
 )
 
-SHARD_BYTES = 64 * 2**20
-"""Features in a shard after which no further utterance is begun."""
-
 SHARD_SECONDS = 60.0
 """Work on a shard after which no further utterance is begun."""
 
@@ -42,15 +53,19 @@ class ShardTask:
     Attributes
     ----------
     store : folder of the store, as the worker sees it
+    lock_token : of the run that hands the task out
     recipe_json : the resolved recipe
-    items : utterances, in order
     batch_size : segments a call of the network, at least 8
+    items : utterances, in order
+    shard : name of the shard to write, so that it is found even if the worker dies on its way back
     """
 
     store: str
+    lock_token: str
     recipe_json: str
-    items: tuple[Item, ...]
     batch_size: int
+    items: tuple[Item, ...] = ()
+    shard: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,48 +76,144 @@ class ShardResult:
     ----------
     shard : the published shard, or None if no utterance gave features
     failures : utterances that gave none
-    left : utterances not begun, because the shard was full
+    left : utterances not done, because the shard was full or the run was asked to stop
     n_segments : segments in the shard
+    audio_s : seconds of audio in the shard
     """
 
-    shard: PublishedShard | None
-    failures: tuple[Failed, ...]
-    left: tuple[Item, ...]
-    n_segments: int
+    shard: PublishedShard | None = None
+    failures: tuple[Failed, ...] = ()
+    left: tuple[Item, ...] = ()
+    n_segments: int = 0
+    audio_s: float = 0.0
 
 
 def extract_shard(task: ShardTask) -> ShardResult:
-    """Extract a task's utterances into one shard, until it is full.
+    """Extract a task's utterances into one shard, until it is full or the run is asked to stop.
 
     Raises
     ------
     models.weights.WeightsError
         The worker cannot find the weights that the recipe names.
     features_cache.shard.ShardError
-        The shard did not read back as it was written.
+        The disk is full, or the shard did not read back as it was written.
     """
+    folder = Path(task.store)
+    done = published_result(task)  # a cluster may run a task again whose worker it lost sight of
+    if done is not None or not may_go_on(folder, task.lock_token):
+        return done or ShardResult(left=task.items)
     recipe = recipe_from_json(task.recipe_json)
     network = load_network(task.recipe_json, task.batch_size)
-    events = feature_events(window_events(task.items, recipe), network, network.batch_size)
-    failures: list[Failed] = []
-    n_ended = 0
-    began = time.monotonic()
-    with ShardWriter(Path(task.store) / "shards", _header(recipe, network)) as shard:
-        for event in storable(events, recipe.dtype):
-            _write(shard, event)
-            if isinstance(event, Failed):
-                failures.append(event)
-            n_ended += not isinstance(event, Rows)
-            is_full = shard.n_bytes >= SHARD_BYTES or time.monotonic() - began >= SHARD_SECONDS
-            if is_full and not isinstance(event, Rows):
-                break
+    with (
+        _Crumb(task) as crumb,
+        ShardWriter(folder / "shards", _header(recipe, network), task.shard) as shard,
+    ):
+        events = window_events(crumb.passing(task.items), recipe)
+        work = _Work(shard, functools.partial(may_go_on, folder, task.lock_token))
+        try:
+            work.write(storable(feature_events(events, network, network.batch_size), recipe.dtype))
+        except MemoryError:
+            message = "not enough memory to make its features"
+            work.failures.append(Failed(item=crumb.item, code="memory", message=message))
         published = shard.close() if shard.n_utterances else None
+    ended = {id(item) for item in work.ended} | {id(failure.item) for failure in work.failures}
     return ShardResult(
         shard=published,
-        failures=tuple(failures),
-        left=task.items[n_ended:],
+        failures=tuple(work.failures),
+        left=tuple(item for item in task.items if id(item) not in ended),
         n_segments=published.entries[-1].row_end if published else 0,
+        audio_s=work.audio_s,
     )
+
+
+class _Work:
+    """Writes events to a shard until it is full, or nobody wants it any more."""
+
+    def __init__(self, shard: ShardWriter, may_go_on: Callable[[], bool]) -> None:
+        self._shard, self._may_go_on = shard, may_go_on
+        self._began = time.monotonic()
+        self.ended: list[Item] = []
+        self.failures: list[Failed] = []
+        self.audio_s = 0.0
+
+    def write(self, events: Iterable[Event]) -> None:
+        """Write all events, or as many as there is room and time for."""
+        end_s = 0.0
+        for event in events:
+            match event:
+                case Rows():
+                    self._shard.append(event.values, event.start, event.end)
+                    end_s = float(event.end[-1])
+                case Done(item=item):
+                    self._shard.end_utterance(
+                        key=item.key, utterance_id=item.utterance_id, view=item.view
+                    )
+                    self.ended.append(item)
+                    self.audio_s += end_s
+                case Failed():
+                    self._shard.rollback()
+                    self.failures.append(event)
+            if not self._may_go_on() or (self._is_full() and not isinstance(event, Rows)):
+                return
+
+    def _is_full(self) -> bool:
+        seconds = time.monotonic() - self._began
+        return self._shard.n_bytes >= SHARD_BYTES or seconds >= SHARD_SECONDS
+
+
+class _Crumb:
+    """A file that says which utterance is being read, for whoever finds this process dead."""
+
+    def __init__(self, task: ShardTask) -> None:
+        self._path = _crumb_path(task)
+        self.item = task.items[0]
+
+    def __enter__(self) -> Self:
+        self._file = self._path.open("wb", buffering=0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def passing(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Hand on items, leaving word of each."""
+        for i, item in enumerate(items):
+            self.item = item
+            os.pwrite(self._file.fileno(), struct.pack("<q", i), 0)
+            yield item
+
+
+def take_crumb(task: ShardTask) -> int | None:
+    """Say which item a worker was at when it died; None if it had not begun."""
+    path = _crumb_path(task)
+    try:
+        (at,) = struct.unpack("<q", path.read_bytes())
+    except (OSError, struct.error):
+        return None
+    path.unlink()
+    return int(at)
+
+
+def published_result(task: ShardTask) -> ShardResult | None:
+    """Say what a task has come to whose shard is published; None if it is not.
+
+    Which utterances failed is not in the shard: they are left, with those that were not begun.
+    """
+    path = Path(task.store) / "shards" / task.shard
+    if not path.exists():
+        return None
+    entries = read_entries(path)
+    made = {entry.key for entry in entries}
+    return ShardResult(
+        shard=PublishedShard(name=path.name, sha256=file_sha256(path), entries=entries),
+        left=tuple(item for item in task.items if item.key not in made),
+        n_segments=entries[-1].row_end,
+    )
+
+
+def _crumb_path(task: ShardTask) -> Path:
+    return Path(task.store) / "shards" / f".{task.shard}.at{PARTIAL}"
 
 
 @functools.lru_cache(maxsize=1)
@@ -134,13 +245,3 @@ def _header(recipe: Recipe, network: FrozenCNN) -> ShardHeader:
         dtype=recipe.dtype,
         feature_dim=network.feature_dim,
     )
-
-
-def _write(shard: ShardWriter, event: Event) -> None:
-    match event:
-        case Rows():
-            shard.append(event.values, event.start, event.end)
-        case Done(item=item):
-            shard.end_utterance(key=item.key, utterance_id=item.utterance_id, view=item.view)
-        case Failed():
-            shard.rollback()

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
+from pipeline import extraction
 from pipeline.extraction import ExtractOptions, extract_features, plan_features
 from pipeline.session import Session
 from pipeline.workdir import Workdir
@@ -65,10 +66,12 @@ class Job:
         self.store_folder = self.workdir.store_folder(self.recipe.recipe_id)
 
     def plan(self) -> dict[str, Any]:
-        return plan_features(*self._what(), ExtractOptions())
+        return plan_features(*self._what(), ExtractOptions()).fields
 
     def extract(self, n_workers: int | None = 0, **options: Any) -> dict[str, Any]:  # noqa: ANN401
-        return extract_features(*self._what(), ExtractOptions(n_workers=n_workers, **options))
+        return extract_features(
+            *self._what(), ExtractOptions(n_workers=n_workers, **options)
+        ).fields
 
     def stacks(self) -> dict[str, np.ndarray]:
         from features_cache.store import Store
@@ -76,5 +79,6 @@ class Job:
         store = Store(self.store_folder)
         return {name: store.stack(name) for name in store.generation.live["utterance_id"]}
 
-    def _what(self) -> tuple[Session, Workdir, pd.DataFrame, Path, Recipe]:
-        return Session(quiet=True), self.workdir, self.manifest, self.audio, self.recipe
+    def _what(self) -> tuple[Session, Workdir, extraction.Job]:
+        job = extraction.Job(manifest=self.manifest, root=self.audio, recipe=self.recipe)
+        return Session(quiet=True), self.workdir, job

@@ -15,10 +15,13 @@ from stages.shard_work import package_versions
 class OneWorker:
     """Stands in for a client with one worker, which answers as it is told."""
 
-    def __init__(self, versions: dict[str, str], *, sees: bool = True) -> None:
+    def __init__(self, versions: dict[str, str] | Exception, *, sees: bool = True) -> None:
         self._versions, self._sees = versions, sees
 
-    def run(self, function: Callable[..., Any], *arguments: str) -> dict[str, Any]:
+    def run(
+        self, function: Callable[..., Any], *arguments: str, on_error: str = "raise"
+    ) -> dict[str, Any]:
+        assert on_error == "return" or not isinstance(self._versions, Exception)
         if function is os.path.exists:
             return {"tcp://worker": self._sees and function(*arguments)}
         return {"tcp://worker": self._versions}
@@ -32,6 +35,12 @@ def test_a_worker_like_this_machine_is_fit(tmp_path: Path) -> None:
 def test_a_worker_with_another_version_is_refused_by_name(tmp_path: Path) -> None:
     client = OneWorker({**package_versions(), "librosa": "0.9.0"})
     with pytest.raises(ClusterError, match=r"worker tcp://worker has librosa 0\.9\.0 \(here "):
+        _refuse_unfit_workers(client, tmp_path, tmp_path)  # type: ignore[arg-type]
+
+
+def test_a_worker_without_emostack_is_refused_in_one_line(tmp_path: Path) -> None:
+    client = OneWorker(ModuleNotFoundError("No module named\n'stages'"))
+    with pytest.raises(ClusterError, match=r"^worker tcp://worker cannot load emostack .*'stages'"):
         _refuse_unfit_workers(client, tmp_path, tmp_path)  # type: ignore[arg-type]
 
 
@@ -53,7 +62,7 @@ def test_a_worker_that_does_not_see_the_audio_is_refused(tmp_path: Path) -> None
 def test_tasks_may_be_added_while_others_run() -> None:
     tasks = deque([3])
     done = []
-    for result in ThisProcess().run(lambda n: n - 1, tasks):
+    for result in ThisProcess().run(lambda n: n - 1, lambda: tasks.popleft() if tasks else None):
         done.append(result)
         if result:
             tasks.append(result)

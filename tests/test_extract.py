@@ -21,10 +21,10 @@ from features_cache.lock import LockedError, writer_lock
 from features_cache.store import Store
 from features_cache.verify import verify
 from pipeline.cluster import ClusterError, open_workers
-from stages.extract import portion
 from stages.manifest import audio_paths, complete, write_manifest
 from stages.plan import TRANSIENT, Item
 from stages.segment_features import Failed, window_events
+from stages.task_queue import portions
 from tests.hostile_audio import voice_like, write_hostile_corpus
 from tests.small_job import Job, write_corpus
 
@@ -194,15 +194,15 @@ def test_a_file_that_changes_while_it_is_read_is_tried_again(job: Job) -> None:
 
 @given(sizes=st.lists(st.integers(1, 10**8), max_size=60), n_workers=st.integers(0, 9))
 def test_portions_hold_everything_once_and_in_order(sizes: list[int], n_workers: int) -> None:
-    items = [dataclasses.replace(_item(Path(str(i))), size=size) for i, size in enumerate(sizes)]
-    portions = list(portion(items, n_workers))
-    assert [item for one in portions for item in one] == items
-    assert all(portions)
+    pending = pd.DataFrame({"path": [str(i) for i in range(len(sizes))], "size": sizes})
+    cuts = list(portions(pending, n_workers))
+    assert [i for first, last in cuts for i in range(first, last)] == list(range(len(sizes)))
+    assert all(first < last for first, last in cuts)
 
 
 def test_ranges_of_one_long_file_share_its_bytes() -> None:
-    ranges = [dataclasses.replace(_item(Path("x")), size=10**8, start=float(i)) for i in range(400)]
-    assert len(list(portion(ranges, n_workers=2))) <= 9
+    pending = pd.DataFrame({"path": ["x"] * 400, "size": 10**8})
+    assert len(list(portions(pending, n_workers=2))) <= 9
 
 
 def test_audio_is_found_from_any_folder(
@@ -210,7 +210,7 @@ def test_audio_is_found_from_any_folder(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     paths = audio_paths(job.manifest, Path("audio"))
-    assert all(path.is_absolute() for path in paths)
+    assert paths.tolist() == [f"{tmp_path}/audio/{file}" for file in job.manifest["file"]]
 
 
 def test_a_lost_shard_is_extracted_again(extracted: Job) -> None:

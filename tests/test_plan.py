@@ -3,14 +3,14 @@
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from features_cache.audio_hashes import AudioHashes, FileState
-from features_cache.generation import Generation
-from features_cache.store import Place
-from stages.manifest import complete
+from features_cache.generation import empty_rows
+from stages.manifest import audio_paths, complete
 from stages.plan import Plan, make_plan
 
 ROOT = Path("/audio")
@@ -22,47 +22,52 @@ def manifest(files: dict[str, str], **columns: object) -> pd.DataFrame:
     return complete(rows.assign(**{"corpus": "c", "speaker": "", "emotion": "", **columns}))
 
 
-def states(contents: dict[str, str]) -> dict[Path, FileState]:
-    """File -> state; the content stands in for the digest, and ``!code`` for a failure."""
-    return {
-        ROOT / file: FileState(code=content[1:])
-        if content.startswith("!")
+def states(files: list[str], contents: dict[str, str]) -> pd.DataFrame:
+    """State of each file; the content stands in for the digest, and ``!code`` for a failure."""
+    found = [
+        FileState(code=content[1:])
+        if (content := contents[file]).startswith("!")
         else FileState(sha256=content, size=1000, mtime_ns=1)
-        for file, content in contents.items()
-    }
+        for file in files
+    ]
+    return pd.DataFrame(found, columns=list(FileState._fields)).astype(
+        {"sha256": "str", "code": "str", "message": "str"}
+    )
 
 
 class World:
     """A store that is extracted into by filling in places."""
 
     def __init__(self) -> None:
-        self.generation = Generation()
-        self.places: dict[str, Place] = {}
+        self.rows = empty_rows()
+        self.places: dict[str, str] = {}
 
-    def plan(
-        self, rows: pd.DataFrame, contents: dict[str, str], *, retry_quarantined: bool = False
-    ) -> Plan:
+    def plan(self, rows: pd.DataFrame, contents: dict[str, str], **how: Any) -> Plan:  # noqa: ANN401
+        places = pd.DataFrame(
+            [(key, shard, 0, 1) for key, shard in self.places.items()],
+            columns=["key", "shard", "row_start", "row_end"],
+        ).astype({"key": "str", "shard": "str", "row_start": "int64", "row_end": "int64"})
         return make_plan(
             rows,
-            [ROOT / file for file in rows["file"]],
-            states(contents),
-            self.generation,
-            self.places,
-            retry_quarantined=retry_quarantined,
+            audio_paths(rows, ROOT),
+            states(rows["file"].tolist(), contents),
+            self.rows,
+            places,
+            **how,
         )
 
     def carry_out(self, plan: Plan, failing: dict[str, str] | None = None) -> None:
         rows = plan.rows.copy()
-        for item in plan.items:
+        for item in plan.items():
             code = (failing or {}).get(item.utterance_id)
             mine = rows["key"] == item.key
             if code:
                 rows.loc[mine, ["status", "reason"]] = "quarantined", code
             else:
-                self.places[item.key] = Place(shard="s.h5", row_start=0, row_end=1)
+                self.places[item.key] = "s.h5"
                 rows.loc[mine, ["status", "reason", "shard"]] = "live", "", "s.h5"
-        table = pd.concat([plan.carried, rows.drop(columns="change")], ignore_index=True)
-        self.generation = Generation(number=self.generation.number + 1, rows=table)
+                rows.loc[mine, "row_end"] = 1
+        self.rows = pd.concat([plan.carried, rows.drop(columns="change")], ignore_index=True)
 
 
 @pytest.fixture
@@ -81,8 +86,8 @@ def changes(plan: Plan) -> dict[str, str]:
 def test_an_empty_store_lacks_everything() -> None:
     plan = World().plan(manifest({"a": "a.wav", "b": "b.wav"}), {"a.wav": "A", "b.wav": "B"})
     assert changes(plan) == {"a": "new", "b": "new"}
-    assert [item.utterance_id for item in plan.items] == ["a", "b"]
-    assert plan.items[0].path == "/audio/a.wav"
+    assert [item.utterance_id for item in plan.items()] == ["a", "b"]
+    assert next(plan.items()).path == "/audio/a.wav"
 
 
 def test_the_same_again_is_skipped(world: World) -> None:
@@ -91,7 +96,7 @@ def test_the_same_again_is_skipped(world: World) -> None:
         {"a.wav": "A", "b.wav": "B", "c.wav": "C"},
     )
     assert set(changes(plan).values()) == {"skipped"}
-    assert plan.items == ()
+    assert plan.pending.empty
     assert plan.gone == ()
 
 
@@ -99,42 +104,42 @@ def test_one_changed_one_renamed_one_deleted_is_exactly_that(world: World) -> No
     plan = world.plan(manifest({"a": "a.wav", "bee": "bee.wav"}), {"a.wav": "A2", "bee.wav": "B"})
     assert changes(plan) == {"a": "changed", "bee": "renamed"}
     assert plan.gone == ("c",)
-    assert [item.utterance_id for item in plan.items] == ["a"]
+    assert [item.utterance_id for item in plan.items()] == ["a"]
 
 
 def test_a_moved_file_is_renamed_and_costs_nothing(world: World) -> None:
     files = {"a": "new/a.wav", "b": "b.wav", "c": "c.wav"}
     plan = world.plan(manifest(files), {"new/a.wav": "A", "b.wav": "B", "c.wav": "C"})
     assert changes(plan) == {"a": "renamed", "b": "skipped", "c": "skipped"}
-    assert plan.items == ()
+    assert plan.pending.empty
 
 
 def test_a_changed_label_touches_no_audio(world: World) -> None:
     rows = manifest({"a": "a.wav", "b": "b.wav", "c": "c.wav"}, emotion=["joy", "", ""])
     plan = world.plan(rows, {"a.wav": "A", "b.wav": "B", "c.wav": "C"})
     assert changes(plan) == {"a": "relabelled", "b": "skipped", "c": "skipped"}
-    assert plan.items == ()
+    assert plan.pending.empty
 
 
 def test_equal_audio_under_two_names_is_extracted_once() -> None:
     plan = World().plan(manifest({"a": "a.wav", "b": "b.wav"}), {"a.wav": "A", "b.wav": "A"})
     assert changes(plan) == {"a": "new", "b": "new"}
-    assert len(plan.items) == 1
+    assert len(plan.pending) == 1
 
 
 def test_two_ranges_of_one_file_are_two_utterances() -> None:
     rows = manifest({"a": "x.wav", "b": "x.wav"}, start=[0.0, 1.0], end=[1.0, math.nan])
-    assert len(World().plan(rows, {"x.wav": "X"}).items) == 2
+    assert len(World().plan(rows, {"x.wav": "X"}).pending) == 2
 
 
 def test_a_gone_utterance_that_comes_back_costs_nothing(world: World) -> None:
     all_three = {"a.wav": "A", "b.wav": "B", "c.wav": "C"}
     world.carry_out(world.plan(manifest({"a": "a.wav"}), {"a.wav": "A"}))
-    assert sorted(world.generation.rows["status"]) == ["gone", "gone", "live"]
+    assert sorted(world.rows["status"]) == ["gone", "gone", "live"]
     again = world.plan(manifest({"a": "a.wav", "b": "b.wav", "c": "c.wav"}), all_three)
     assert set(changes(again).values()) == {"skipped"}
     world.carry_out(again)
-    assert set(world.generation.rows["status"]) == {"live"}
+    assert set(world.rows["status"]) == {"live"}
 
 
 def test_an_utterance_is_gone_once_not_every_night(world: World) -> None:
@@ -169,8 +174,8 @@ def test_a_file_that_cannot_be_read_is_quarantined_and_is_news_once(
 def test_a_file_that_was_away_for_a_night_costs_nothing_when_it_is_back(world: World) -> None:
     rows = manifest({"a": "a.wav", "b": "b.wav", "c": "c.wav"})
     world.carry_out(world.plan(rows, {"a.wav": "!missing", "b.wav": "B", "c.wav": "C"}))
-    assert sorted(world.generation.rows["status"]) == ["live", "live", "quarantined"]
-    named = world.generation.rows[world.generation.rows["shard"] != ""]["key"]
+    assert sorted(world.rows["status"]) == ["live", "live", "quarantined"]
+    named = world.rows[world.rows["shard"] != ""]["key"]
     world.places = {key: world.places[key] for key in named}  # all that a store would know
     back = world.plan(rows, {"a.wav": "A", "b.wav": "B", "c.wav": "C"})
     assert set(changes(back).values()) == {"skipped"}
@@ -192,14 +197,14 @@ def test_a_transient_reason_is_tried_again_by_itself(code: str, tried: bool) -> 
     world = World()
     rows = manifest({"a": "a.wav"})
     world.carry_out(world.plan(rows, {"a.wav": "A"}), failing={"a": code})
-    assert bool(world.plan(rows, {"a.wav": "A"}).items) == tried
-    assert len(world.plan(rows, {"a.wav": "A"}, retry_quarantined=True).items) == 1
+    assert len(world.plan(rows, {"a.wav": "A"}).pending) == tried
+    assert len(world.plan(rows, {"a.wav": "A"}, retry_quarantined=True).pending) == 1
 
 
 def test_planning_changes_nothing(world: World) -> None:
-    before = world.generation.rows.copy(deep=True)
+    before = world.rows.copy(deep=True)
     world.plan(manifest({"x": "x.wav"}), {"x.wav": "X"})
-    pd.testing.assert_frame_equal(world.generation.rows, before)
+    pd.testing.assert_frame_equal(world.rows, before)
 
 
 def test_a_column_that_the_manifest_gains_relabels(world: World) -> None:
@@ -214,20 +219,20 @@ def test_hashes_are_remembered_by_size_and_time(tmp_path: Path) -> None:
     audio.write_bytes(b"first")
     os.utime(audio, ns=(10**18, 10**18))
     hashes = AudioHashes(cache)
-    first = hashes.states([audio])[audio]
+    first = _state(hashes, audio)
     hashes.save()
     audio.write_bytes(b"other")  # same size; with the old time it must be taken for the old bytes
     os.utime(audio, ns=(10**18, 10**18))
-    assert AudioHashes(cache).states([audio])[audio] == first
+    assert _state(AudioHashes(cache), audio) == first
     os.utime(audio, ns=(10**18, 10**18 + 1))
-    assert AudioHashes(cache).states([audio])[audio].sha256 != first.sha256
+    assert _state(AudioHashes(cache), audio).sha256 != first.sha256
 
 
 def test_a_file_written_just_now_is_hashed_again(tmp_path: Path) -> None:
     audio = tmp_path / "a.wav"
     audio.write_bytes(b"first")
     hashes = AudioHashes(tmp_path / "hashes.parquet")
-    hashes.states([audio])
+    _state(hashes, audio)
     hashes.save()
     assert not (tmp_path / "hashes.parquet").exists()
 
@@ -236,10 +241,15 @@ def test_files_that_cannot_be_hashed_say_why(tmp_path: Path) -> None:
     (tmp_path / "empty.wav").touch()
     (tmp_path / "folder.wav").mkdir()
     names = ["empty.wav", "folder.wav", "none.wav", "x" * 300 + ".wav"]
-    found = AudioHashes(tmp_path / "h.parquet").states([tmp_path / name for name in names])
-    assert [found[tmp_path / name].code for name in names] == [
+    hashes = AudioHashes(tmp_path / "h.parquet")
+    assert [_state(hashes, tmp_path / name).code for name in names] == [
         "empty",
         "not_a_file",
         "missing",
         "missing",
     ]
+
+
+def _state(hashes: AudioHashes, path: Path) -> FileState:
+    rows = hashes.states(pd.Series([str(path)], dtype="str"))
+    return FileState(*rows.iloc[0])

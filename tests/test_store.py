@@ -1,4 +1,4 @@
-"""Stores: generations, the index file, orphans, the lock, verify."""
+"""Stores: generations, the index file, orphans, the lock."""
 
 import multiprocessing
 import os
@@ -12,53 +12,9 @@ import pytest
 from features_cache.atomic import atomic_write
 from features_cache.generation import Generation, read_generation
 from features_cache.lock import LockedError, writer_lock
-from features_cache.shard import PublishedShard, ShardError, ShardHeader, ShardWriter
-from features_cache.store import Store, StoreError
-from features_cache.verify import verify
-
-RECIPE_ID = "0123456789abcdef"
-
-
-def new_shard(store: Store, names: list[str], dim: int = 3) -> PublishedShard:
-    header = ShardHeader(
-        recipe_id=RECIPE_ID,
-        recipe_json="{}",
-        versions_json="{}",
-        engine="keras-test",
-        dtype="float32",
-        feature_dim=dim,
-    )
-    with ShardWriter(store.shards_folder, header) as shard:
-        for name in names:
-            n = 2 + len(name)
-            start = np.arange(n, dtype=np.float64)
-            values = np.full((n, dim), sum(map(ord, name)), np.float32)
-            shard.append(values, start, start + 1)
-            shard.end_utterance(key=name.ljust(64, "0"), utterance_id=name, view="clean")
-        return shard.close()
-
-
-def table(shard: PublishedShard, **columns: str) -> pd.DataFrame:
-    rows = [
-        {
-            "utterance_id": e.utterance_id,
-            "corpus": "c",
-            "speaker": "s",
-            "emotion": "joy",
-            "view": "clean",
-            "key": e.key,
-            "audio_sha256": "",
-            "shard": shard.name,
-            "row_start": e.row_start,
-            "row_end": e.row_end,
-            "status": "live",
-            "reason": "",
-            "message": "",
-            **columns,
-        }
-        for e in shard.entries
-    ]
-    return pd.DataFrame(rows)
+from features_cache.shard import ShardError
+from features_cache.store import Place, Store, StoreError
+from tests.small_store import RECIPE_ID, bury, key_of, new_shard, shard_names, table, values
 
 
 @pytest.fixture
@@ -75,8 +31,7 @@ def filled(store: Store) -> Store:
 
 def test_a_stack_comes_back_by_its_utterance_id(filled: Store) -> None:
     stack = Store(filled.folder).stack("bb")
-    assert stack.shape == (4, 3)
-    assert (stack == 2 * ord("b")).all()
+    np.testing.assert_array_equal(stack, values("bb"))
 
 
 def test_an_unknown_utterance_is_refused_by_name(filled: Store) -> None:
@@ -133,17 +88,29 @@ def test_a_generation_records_the_sha256_of_its_shards(filled: Store) -> None:
     assert all(len(digest) == 64 for digest in generation.shards.values())
 
 
+def _places(store: Store) -> dict[str, Place]:
+    rows = store.known_places().drop_duplicates("key").to_dict("records")
+    return {row.pop("key"): Place(**row) for row in rows}
+
+
 def test_features_of_a_killed_run_are_found_again(filled: Store) -> None:
     orphan = new_shard(filled, ["lost"])
     assert filled.orphans() == [orphan.name]
-    places = filled.known_places()
-    assert set(places) == {"a".ljust(64, "0"), "bb".ljust(64, "0"), "lost".ljust(64, "0")}
-    assert (filled.read(places["lost".ljust(64, "0")]) == sum(map(ord, "lost"))).all()
+    places = _places(filled)
+    assert set(places) == {key_of("a"), key_of("bb"), key_of("lost")}
+    np.testing.assert_array_equal(filled.read(places[key_of("lost")]), values("lost"))
+
+
+def test_a_tombstones_place_counts_last(filled: Store) -> None:
+    other = new_shard(filled, ["a"], seed=1)
+    both = [filled.generation.rows, table(other, status="gone", reason="replaced")]
+    filled.publish(pd.concat(both), RECIPE_ID, [other])
+    assert _places(filled)[key_of("a")].shard != other.name
 
 
 def test_features_of_a_lost_shard_count_as_not_there(filled: Store) -> None:
     (filled.shards_folder / filled.generation.rows["shard"].iloc[0]).unlink()
-    assert Store(filled.folder).known_places() == {}
+    assert len(Store(filled.folder).known_places()) == 0
 
 
 @pytest.mark.parametrize("kind", ["torn", "foreign"])
@@ -154,7 +121,24 @@ def test_an_orphan_that_is_no_shard_of_this_recipe_is_passed_over(filled: Store,
     else:
         with h5py.File(orphan, "r+") as file:
             file.attrs["recipe_json"] = '{"other":1}'
-    assert set(filled.known_places()) == {"a".ljust(64, "0"), "bb".ljust(64, "0")}
+    assert set(_places(filled)) == {key_of("a"), key_of("bb")}
+
+
+def test_shards_that_rows_leave_are_retired_and_not_orphans(filled: Store) -> None:
+    (name,) = shard_names(filled)
+    filled.publish(filled.generation.rows.assign(shard="", status="quarantined"), RECIPE_ID)
+    assert filled.generation.retired == (name,)
+    assert filled.orphans() == []
+    bury(filled, "a")
+    assert filled.generation.retired == (name,)
+
+
+def test_no_number_stands_for_two_generations(filled: Store) -> None:
+    rows = filled.generation.rows
+    filled.publish(rows.assign(emotion="fear"), RECIPE_ID)
+    (filled.generations_folder / "00000002.parquet").write_bytes(b"PAR1")
+    whole = Store(filled.folder, generation=1)
+    assert whole.publish(rows, RECIPE_ID).number == 3
 
 
 def test_stale_partials_are_removed_and_nothing_else(filled: Store) -> None:
@@ -181,37 +165,6 @@ def test_a_missing_shard_raises_instead_of_reading_zeros(filled: Store) -> None:
         Store(filled.folder).stack("a")
     with h5py.File(filled.folder / "store.h5") as file, pytest.raises(KeyError):
         file["shards"][file["shard"].asstr()[0]]
-
-
-def test_a_whole_store_has_no_problems(filled: Store) -> None:
-    assert list(verify(filled.folder, full=True)) == []
-
-
-def _codes(store: Store, *, full: bool = False) -> set[str]:
-    return {problem.code for problem in verify(store.folder, full=full)}
-
-
-def test_verify_names_what_is_wrong(filled: Store) -> None:
-    shard = filled.shards_folder / filled.generation.rows["shard"].iloc[0]
-    whole = shard.read_bytes()
-    with h5py.File(shard, "r+") as file:
-        file["features"][0, 0] += 1
-    assert _codes(filled) == set()
-    found = list(verify(filled.folder, full=True))
-    assert [(p.code, p.utterance_id) for p in found] == [("damaged_utterance", "a")]
-    shard.write_bytes(whole[: len(whole) // 2])
-    assert _codes(filled) == {"torn_shard"}
-    shard.unlink()
-    assert _codes(filled) == {"missing_shard"}
-    shard.write_bytes(whole)
-    rows = filled.generation.rows.assign(row_end=lambda t: t["row_end"] + 1)
-    Store(filled.folder).publish(rows, RECIPE_ID, [])
-    assert _codes(filled) == {"wrong_rows"}
-
-
-def test_verify_finds_a_torn_generation(filled: Store) -> None:
-    (filled.generations_folder / "00000001.parquet").write_bytes(b"PAR1")
-    assert _codes(filled) == {"torn_generation", "stale_index"}
 
 
 def _hold(folder: Path, held: "multiprocessing.synchronize.Event") -> None:

@@ -1,4 +1,4 @@
-"""Verbs about features: extract, export, store."""
+"""Verbs about features: extract, export."""
 
 from pathlib import Path
 from typing import Any
@@ -6,10 +6,9 @@ from typing import Any
 import click
 
 from pipeline import options
+from pipeline.errors import QUARANTINED
 from pipeline.session import Session
 from pipeline.workdir import Workdir
-
-QUARANTINED = 3
 
 
 @click.command()
@@ -19,7 +18,13 @@ QUARANTINED = 3
 @options.recipe
 @options.workers
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("--retry-quarantined", is_flag=True, help="Try again what failed before.")
+@options.limits
+@click.option(
+    "--shard",
+    "part",
+    type=options.Part(),
+    help="Do the i-th of n parts of the manifest, in a job array; then 'emostack store merge'.",
+)
 @options.common
 def extract(
     session: Session,
@@ -29,6 +34,7 @@ def extract(
     allow_absolute: bool,
     recipe_name: str,
     dry_run: bool,
+    part: tuple[int, int] | None,
     **how: Any,  # noqa: ANN401 - the fields of ExtractOptions
 ) -> int:
     """Stage one: segment features of every utterance of a MANIFEST, into the recipe's store.
@@ -39,14 +45,16 @@ def extract(
     \b
     Example: emostack extract emodb.csv --audio /data/emodb
     """
-    from pipeline.extraction import ExtractOptions, extract_features, plan_features
+    from pipeline.extraction import ExtractOptions, Job, extract_features, plan_features
     from stages.manifest import read_manifest
     from stages.recipe import load_recipe, resolve
 
     rows = read_manifest(manifest, audio=audio, allow_absolute=allow_absolute)
     recipe = resolve(load_recipe(recipe_name), download=not dry_run)
-    job = plan_features if dry_run else extract_features
-    fields = job(session, workdir, rows, audio or manifest.parent, recipe, ExtractOptions(**how))
+    job = Job(manifest=rows, root=audio or manifest.parent, recipe=recipe)
+    job = job.part(*part) if part else job
+    run = plan_features if dry_run else extract_features
+    fields = run(session, workdir, job, ExtractOptions(**how)).fields
     session.result(fields, _dry_text(fields) if dry_run else _done_text(fields, workdir))
     return QUARANTINED if fields["n_quarantined"] and not dry_run else 0
 
@@ -100,58 +108,6 @@ def export(
     )
 
 
-@click.group()
-def store() -> None:
-    """Look after the stores below the workdir."""
-
-
-@store.command("ls")
-@click.option("--quarantined", is_flag=True, help="List the quarantined utterances, too.")
-@options.common
-def list_stores(session: Session, workdir: Workdir, quarantined: bool) -> None:
-    """List the stores: recipe, generation, utterances, segments, size.
-
-    \b
-    Example: emostack store ls
-    """
-    from pipeline.stores import describe, store_folders
-
-    found = [describe(folder) for folder in store_folders(workdir)]
-    lines = [line for each in found for line in _store_lines(each, quarantined=quarantined)]
-    session.result({"stores": found}, "\n".join(lines) or f"no store below {workdir.features}")
-
-
-@store.command()
-@click.option("--full", is_flag=True, help="Read every row and compare checksums, too.")
-@options.common
-def verify(session: Session, workdir: Workdir, full: bool) -> int:
-    """Tell whether every store below the workdir is whole.
-
-    \b
-    Example: emostack store verify --full
-    """
-    from features_cache.verify import verify as verify_store
-    from pipeline.stores import store_folders
-
-    problems = [
-        {
-            "store": str(folder),
-            "code": problem.code,
-            "shard": problem.shard,
-            "utterance_id": problem.utterance_id,
-            "message": problem.message,
-        }
-        for folder in store_folders(workdir)
-        for problem in verify_store(folder, full=full)
-    ]
-    lines = [
-        f"{p['store']} {p['shard']} {p['utterance_id']} {p['code']}: {p['message']}"
-        for p in problems
-    ]
-    session.result({"problems": problems}, "\n".join(lines) or "everything is whole")
-    return 1 if problems else 0
-
-
 def _dry_text(fields: dict[str, Any]) -> str:
     return (
         f"{fields['n_to_extract']} utterances would be extracted, {fields['n_skipped']} are there "
@@ -166,16 +122,5 @@ def _done_text(fields: dict[str, Any], workdir: Workdir) -> str:
         f"{fields['seconds']:.1f} s ({fields['segments_per_second']:.0f} a second), "
         f"{fields['n_skipped']} were there, {fields['n_quarantined']} newly quarantined "
         f"({fields['n_quarantined_total']} in all)"
+        + (f", {fields['n_left']} left for the next run" if fields["n_left"] else "")
     )
-
-
-def _store_lines(store: dict[str, Any], *, quarantined: bool) -> list[str]:
-    if store["problem"]:
-        return [f"{store['recipe_id']}  {store['problem']}"]
-    line = (
-        f"{store['recipe_id']}  {store['recipe']:<24} generation {store['generation']}  "
-        f"{store['n_utterances']} utterances  {store['n_segments']} segments  "
-        f"{store['n_quarantined']} quarantined  {store['bytes'] / 2**20:.1f} MiB  {store['folder']}"
-    )
-    bad = store["quarantined"] if quarantined else []
-    return [line, *(f"  {b['utterance_id']!r}: {b['reason']}: {b['message']}" for b in bad)]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import options
+from pipeline.errors import QUARANTINED
 from pipeline.session import Session
 from pipeline.workdir import Workdir
 
@@ -13,35 +14,13 @@ if TYPE_CHECKING:
     from models.bundle import Bundle
     from stages.predict import Prediction, Unusable, Utterance
 
-QUARANTINED = 3
-
 
 @click.command()
 @options.manifest
 @options.audio
 @options.recipe
 @options.seeds
-@click.option(
-    "--folds",
-    default="speaker",
-    show_default=True,
-    help="What a fold leaves out: speaker, session, or any column of the manifest.",
-)
-@click.option(
-    "--normalise",
-    type=click.Choice(["speaker", "train", "none"]),
-    default="speaker",
-    show_default=True,
-    help="speaker: each speaker's own unlabelled statistics (transductive); the inductive number "
-    "stands beside it.",
-)
-@click.option(
-    "--balance",
-    type=click.Choice(["weights", "oversample", "none"]),
-    default="weights",
-    show_default=True,
-    help="What is done about rare classes, in training folds only.",
-)
+@options.training
 @click.option(
     "--speaker-bundle",
     is_flag=True,
@@ -169,7 +148,7 @@ def _utterances(
             rows = read_manifest(path, audio=audio, allow_absolute=allow_absolute)
             columns = zip(
                 rows["utterance_id"],
-                audio_paths(rows, audio or path.parent),
+                map(Path, audio_paths(rows, audio or path.parent)),
                 rows["start"],
                 rows["end"],
                 speaker_names(rows),

@@ -1,10 +1,13 @@
-"""Verbs that do the whole job: demo, reproduce."""
+"""Verbs that do the whole job: demo, reproduce, nightly."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pipeline import options
+from pipeline.config import use_config
+from pipeline.errors import QUARANTINED
 from pipeline.session import Session
 from pipeline.workdir import Workdir
 
@@ -73,4 +76,70 @@ def reproduce(
     how = ExtractOptions(n_workers=n_workers, scheduler=scheduler, batch_size=batch_size)
     fields = run_reproduction(session, workdir, corpus, audio, load_recipe(recipe_name), seeds, how)
     session.result(fields, summary(fields))
-    return 3 if fields["extract"]["n_quarantined"] else 0
+    return QUARANTINED if fields["extract"]["n_quarantined"] else 0
+
+
+@click.command()
+@click.argument(
+    "night_file",
+    metavar="CONFIG.toml",
+    type=click.Path(dir_okay=False, path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=use_config,
+)
+@click.option("--reader", default="", help="The corpus' reader, by name; see 'emostack corpora'.")
+@click.option("--corpus", type=click.Path(path_type=Path), help="The folder that it reads.")
+@click.option(
+    "--manifest",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Instead of a reader and its folder: a manifest that something else keeps up to date.",
+)
+@options.audio
+@options.allow_absolute
+@click.option(
+    "--map",
+    "label_map",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="TOML file: a table [labels] of old = 'new'.",
+)
+@options.recipe
+@options.workers
+@options.limits
+@click.option(
+    "--check/--no-check", default=True, help="Look through new and changed recordings first."
+)
+@click.option(
+    "--train/--no-train", "trains", default=True, help="Train again where something changed."
+)
+@options.training
+@options.seeds
+@click.option("--title", default="", help="Heading of the page. Default: the corpus' name.")
+@click.option(
+    "--prometheus",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the textfile for Prometheus goes. Default: nights/emostack.prom in the workdir.",
+)
+@options.common
+def nightly(session: Session, workdir: Workdir, **given: Any) -> int:  # noqa: ANN401 - see options
+    """Do all of a night's work as CONFIG, a TOML file, says; the one line for cron.
+
+    Manifest, check and extraction of what is new or changed, training where something changed, and
+    a page that says what happened: nights/NIGHT/night.html, .md and .json below the workdir.
+
+    \b
+    Example: emostack nightly /etc/emostack.toml
+
+    \b
+      workdir = "/data/emostack"
+      [nightly]
+      reader = "emodb"
+      corpus = "/data/emodb"
+      until = "06:00"
+      seeds = 3
+    """
+    from pipeline.night import night_options, run_night
+
+    fields = run_night(session, workdir, night_options(workdir, **given))
+    session.result(fields, f"{fields['summary']}\n{fields['page']}")
+    return int(fields["exit_status"])

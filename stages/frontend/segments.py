@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.signal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -195,11 +194,13 @@ def deltas(window: NDArray[np.float32], *, delta_width: int = 9) -> NDArray[np.f
     >>> deltas(ramp, delta_width=9)[0, :, 1].round(3)
     array([2., 2.], dtype=float32)
     """
+    from scipy.signal import savgol_coeffs  # a second that a night without work need not spend
+
     half = delta_width // 2
     around = np.lib.stride_tricks.sliding_window_view(window, delta_width, axis=-1)
     channels = [window[..., half : window.shape[-1] - half]]
     for order in (1, 2):
-        weights = scipy.signal.savgol_coeffs(delta_width, order, deriv=order, use="dot")
+        weights = savgol_coeffs(delta_width, order, deriv=order, use="dot")
         channels.append(np.einsum("...w,w->...", around, weights.astype(np.float64)))
     return np.stack(channels, axis=-1).astype(np.float32)
 

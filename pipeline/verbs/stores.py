@@ -1,0 +1,262 @@
+"""The verb store: looking after the stores below the workdir."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline import options
+from pipeline.session import Session
+from pipeline.workdir import Workdir
+
+
+@click.group()
+def store() -> None:
+    """Look after the stores below the workdir."""
+
+
+@store.command("ls")
+@click.option("--quarantined", is_flag=True, help="List the quarantined utterances, too.")
+@options.common
+def list_stores(session: Session, workdir: Workdir, quarantined: bool) -> None:
+    """List the stores: recipe, generation, utterances, segments, size.
+
+    \b
+    Example: emostack store ls
+    """
+    from pipeline.stores import describe, store_folders
+
+    found = [describe(folder) for folder in store_folders(workdir)]
+    lines = [line for each in found for line in _store_lines(each, quarantined=quarantined)]
+    session.result({"stores": found}, "\n".join(lines) or f"no store below {workdir.features}")
+
+
+@store.command()
+@click.option("--full", is_flag=True, help="Read every row and compare checksums, too.")
+@options.common
+def verify(session: Session, workdir: Workdir, full: bool) -> int:
+    """Tell whether every store below the workdir is whole.
+
+    \b
+    Example: emostack store verify --full
+    """
+    from features_cache.verify import verify as verify_store
+    from pipeline.stores import store_folders
+
+    problems = [
+        {
+            "store": str(folder),
+            "code": problem.code,
+            "shard": problem.shard,
+            "utterance_ids": list(problem.utterance_ids),
+            "message": problem.message,
+        }
+        for folder in store_folders(workdir)
+        for problem in verify_store(folder, full=full)
+    ]
+    lines = [f"{p['store']} {p['shard']} {p['code']}: {p['message']}" for p in problems]
+    session.result({"problems": problems}, "\n".join(lines) or "everything is whole")
+    return 1 if problems else 0
+
+
+@store.command()
+@options.workers
+@options.common
+def repair(
+    session: Session,
+    workdir: Workdir,
+    n_workers: int | None,
+    scheduler: str | None,
+    batch_size: int,
+) -> int:
+    """Verify every store fully, and extract again what is damaged, and only that.
+
+    What is healthy in a damaged shard is kept; the damaged files go to the store's folder damaged.
+
+    \b
+    Example: emostack store repair
+    """
+    from pipeline.care import repair_store
+    from pipeline.extraction import ExtractOptions
+    from pipeline.stores import store_folders
+
+    how = ExtractOptions(n_workers=n_workers, scheduler=scheduler, batch_size=batch_size)
+    done = [repair_store(session, workdir, each, how) for each in store_folders(workdir)]
+    lines = [
+        f"{each['store']}: {each['n_problems']} problems, {each['n_lost']} utterances lost, "
+        f"{each['n_extracted']} extracted again, {len(each['left'])} could not be"
+        for each in done
+    ]
+    session.result({"stores": done}, "\n".join(lines) or f"no store below {workdir.features}")
+    return 1 if any(each["left"] for each in done) else 0
+
+
+@store.command()
+@click.argument("utterance_id", metavar="UTTERANCE")
+@options.common
+def explain(session: Session, workdir: Workdir, utterance_id: str) -> int:
+    """Tell why an UTTERANCE was or was not extracted, and from what.
+
+    \b
+    Example: emostack store explain 03a01Fa
+    """
+    from pipeline.explaining import explain as explain_in
+    from pipeline.explaining import explanation
+    from pipeline.stores import store_folders
+
+    found = [
+        facts
+        for each in store_folders(workdir)
+        for facts in explain_in(workdir, each, utterance_id)
+    ]
+    text = "\n\n".join(map(explanation, found))
+    absent = (
+        f"no store below {workdir.features} knows {utterance_id!r}: no manifest that was extracted "
+        "named it"
+    )
+    session.result({"utterances": found}, text or absent)
+    return 0 if found else 1
+
+
+@store.command()
+@click.option("--yes", "is_sure", is_flag=True, help="Free it; without this, only say what.")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Newest generations to keep, beside those that trainings below the workdir were made from.",
+)
+@options.common
+def gc(session: Session, workdir: Workdir, is_sure: bool, keep: int) -> None:
+    """Say what is kept for nobody any more, and free it with --yes.
+
+    That is: features of utterances that have left the manifest or have other bytes, shards that
+    compacting has replaced, and old generations.
+
+    \b
+    Example: emostack store gc --yes
+    """
+    from pipeline.care import free_space
+    from pipeline.stores import store_folders
+
+    done = [
+        free_space(workdir, each, keep=keep, is_sure=is_sure) for each in store_folders(workdir)
+    ]
+    lines = [line for each in done for line in _waste_lines(each, is_sure=is_sure)]
+    freed = sum(each["freed_bytes"] for each in done)
+    text = "\n".join(lines) or f"no store below {workdir.features}"
+    session.result({"freed_bytes": freed, "stores": done}, text)
+
+
+@store.command()
+@options.common
+def compact(session: Session, workdir: Workdir) -> None:
+    """Copy many small shards into few; readers of older generations are not disturbed.
+
+    \b
+    Example: emostack store compact
+    """
+    from pipeline.care import compact_store
+    from pipeline.stores import store_folders
+
+    done = [compact_store(folder) for folder in store_folders(workdir)]
+    lines = [f"{d['store']}: {d['n_before']} shards before, {d['n_after']} now" for d in done]
+    session.result({"stores": done}, "\n".join(lines) or f"no store below {workdir.features}")
+
+
+@store.command()
+@click.argument("manifest", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@options.audio
+@options.allow_absolute
+@options.common
+def rebuild(
+    session: Session,
+    workdir: Workdir,
+    manifest: Path | None,
+    audio: Path | None,
+    allow_absolute: bool,
+) -> None:
+    """Make lost generations anew from the shards alone: features and names; labels from a MANIFEST.
+
+    \b
+    Example: emostack store rebuild emodb.csv --audio /data/emodb
+    """
+    from pipeline.care import rebuild_store
+    from stages.manifest import read_manifest
+
+    labels = None
+    if manifest is not None:
+        labels = read_manifest(manifest, audio=audio, allow_absolute=allow_absolute)
+    folders = sorted(path.parent for path in workdir.features.glob("*/shards"))
+    done = [rebuild_store(folder, labels) for folder in folders]
+    for problem in (problem for each in done for problem in each["problems"]):
+        session.warn(problem)
+    lines = [
+        f"{d['store']}: generation {d['generation']} of {d['n_utterances']} utterances, "
+        f"{d['n_labelled']} of them known by a manifest"
+        for d in done
+    ]
+    session.result({"stores": done}, "\n".join(lines) or f"no shards below {workdir.features}")
+
+
+@store.command()
+@click.argument(
+    "sources",
+    metavar="WORKDIR...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@options.common
+def merge(session: Session, workdir: Workdir, sources: tuple[Path, ...]) -> None:
+    """Take over what stores of other machines hold: their workdirs, or the stores' own folders.
+
+    \b
+    Example: emostack store merge part-1 part-2 --workdir runs
+    """
+    from pipeline.care import merge_stores
+
+    done = merge_stores(workdir, sources)
+    for conflict in (conflict for each in done for conflict in each["conflicts"]):
+        session.warn(f"{conflict['utterance_id']!r}: {conflict['code']}: {conflict['message']}")
+    lines = [
+        f"{d['store']}: {d['n_added']} utterances and {d['n_shards']} shards came in, "
+        f"{len(d['conflicts'])} conflicts; generation {d['generation']}"
+        for d in done
+    ]
+    session.result({"stores": done}, "\n".join(lines))
+
+
+def _waste_lines(waste: dict[str, Any], *, is_sure: bool) -> list[str]:
+    verb = "freed" if is_sure else "could be freed"
+    n_bytes = waste["freed_bytes"] if is_sure else waste["bytes"]
+    lines = [
+        (
+            f"{waste['store']}: {n_bytes / 2**20:.1f} MiB {verb}: features of "
+            f"{waste['n_utterances']} utterances, {waste['n_shards']} shards, "
+            f"{len(waste['generations'])} generations"
+        )
+    ]
+    if waste["n_held"]:
+        kept = ", ".join(map(str, waste["kept_generations"]))
+        lines.append(
+            f"  features of {waste['n_held']} more are held by the generations that are kept ({kept})"
+        )
+    if waste["utterance_ids"] and not is_sure:
+        names = ", ".join(map(repr, waste["utterance_ids"][:10]))
+        lines.append(f"  of {names}{', ...' if waste['n_utterances'] > 10 else ''}")
+        lines.append("  run it with --yes to free it")
+    return lines
+
+
+def _store_lines(store: dict[str, Any], *, quarantined: bool) -> list[str]:
+    if store["problem"]:
+        return [f"{store['recipe_id']}  {store['problem']}"]
+    line = (
+        f"{store['recipe_id']}  {store['recipe']:<24} generation {store['generation']}  "
+        f"{store['n_utterances']} utterances  {store['n_segments']} segments  "
+        f"{store['n_quarantined']} quarantined  {store['bytes'] / 2**20:.1f} MiB  {store['folder']}"
+    )
+    bad = store["quarantined"] if quarantined else []
+    return [line, *(f"  {b['utterance_id']!r}: {b['reason']}: {b['message']}" for b in bad)]
