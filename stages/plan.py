@@ -264,7 +264,7 @@ def _is_mine(
 ) -> NDArray[np.bool_]:
     """Mark the known rows that the manifest speaks for."""
     is_live_name = (known["status"] != GONE) & known["corpus"].isin(rows["corpus"].unique())
-    is_mine = np.asarray(is_live_name, bool)
+    is_mine = np.array(is_live_name, bool)
     if elsewhere is not None and len(known):
         is_mine &= positions(_names(known), _names(elsewhere.assign(view=CLEAN))) < 0
     return is_mine

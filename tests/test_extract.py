@@ -81,6 +81,55 @@ def test_changed_renamed_and_deleted_files_are_exactly_that(extracted: Job) -> N
     assert done["n_segments"] == len(new["u1"])
 
 
+def test_a_changed_file_that_changes_back_costs_nothing(extracted: Job) -> None:
+    path, before = extracted.audio / "u1.wav", extracted.stacks()
+    first = path.read_bytes()
+    soundfile.write(path, voice_like(1.1, seed=99), 16000)
+    extracted.extract()
+    rows = Store(extracted.store_folder).generation.find("u1")
+    assert sorted(zip(rows["status"], rows["reason"], strict=True)) == [
+        ("gone", "replaced"),
+        ("live", ""),
+    ]
+    path.write_bytes(first)
+    done = extracted.extract()
+    assert (done["n_changed"], done["n_to_extract"]) == (1, 0)
+    np.testing.assert_array_equal(extracted.stacks()["u1"], before["u1"])
+    assert extracted.extract()["generation"] == done["generation"]
+
+
+def test_a_changed_file_that_was_not_reached_keeps_its_old_features(
+    extracted: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = extracted.stacks()
+    for name in ("u1", "u2"):
+        soundfile.write(extracted.audio / f"{name}.wav", voice_like(1.1, seed=99), 16000)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stages.shard_work.extract_shard", die)
+        with pytest.raises(KeyboardInterrupt):
+            extracted.extract()
+    assert {k: v.tobytes() for k, v in extracted.stacks().items()} == {
+        k: v.tobytes() for k, v in before.items()
+    }
+    assert extracted.extract()["n_changed"] == 2
+
+
+def test_parts_of_a_manifest_fill_one_store_together(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    whole = Job(tmp_path / "whole")
+    whole.extract()
+    counts = [job.extract_part(i, 3) for i in (1, 2, 3)]
+    assert sum(done["n_new"] for done in counts) == 8
+    assert all(done["n_gone"] == 0 for done in counts)
+    assert {k: v.tobytes() for k, v in job.stacks().items()} == {
+        k: v.tobytes() for k, v in whole.stacks().items()
+    }
+
+
 def test_a_dry_run_writes_no_store(job: Job) -> None:
     plan = job.plan()
     assert (plan["n_new"], plan["n_to_extract"], plan["generation"]) == (8, 8, 0)

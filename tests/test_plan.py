@@ -10,6 +10,7 @@ import pytest
 
 from features_cache.audio_hashes import AudioHashes, FileState
 from features_cache.generation import empty_rows
+from stages.extract import MostlyBrokenError, refuse_vanished
 from stages.manifest import audio_paths, complete
 from stages.plan import Plan, make_plan
 
@@ -214,6 +215,89 @@ def test_a_column_that_the_manifest_gains_relabels(world: World) -> None:
     assert changes(plan) == {"a": "relabelled", "b": "skipped", "c": "skipped"}
 
 
+def test_a_part_leaves_what_is_known_of_the_others_alone(world: World) -> None:
+    files = {"a": "a.wav", "b": "b.wav", "c": "c.wav"}
+    rows = manifest(files)
+    mine, others = rows[rows["utterance_id"] == "a"], rows[rows["utterance_id"] != "a"]
+    plan = world.plan(mine, {"a.wav": "A2"}, elsewhere=others)
+    assert changes(plan) == {"a": "changed"}
+    assert plan.gone == ()
+    assert set(plan.carried["utterance_id"]) == {"b", "c"}
+    gone = world.plan(mine, {"a.wav": "A"}, elsewhere=others[others["utterance_id"] == "b"])
+    assert gone.gone == ("c",)
+
+
+def test_a_calm_night_is_no_news_and_any_change_is(world: World) -> None:
+    files = {"a": "a.wav", "b": "b.wav", "c": "c.wav"}
+    contents = {"a.wav": "A", "b.wav": "B", "c.wav": "C"}
+    assert not world.plan(manifest(files), contents).is_news
+    assert world.plan(manifest(files, speaker=["x", "", ""]), contents).is_news
+    assert world.plan(manifest(files, room="hall"), contents).is_news
+    assert world.plan(manifest({"a": "a.wav", "b": "b.wav"}), contents).is_news
+    assert world.plan(manifest(files), {**contents, "a.wav": "A2"}).is_news
+    assert world.plan(manifest(files), {**contents, "a.wav": "!missing"}).is_news
+
+
+def test_calm_stays_calm_whatever_the_order_of_the_manifest(world: World) -> None:
+    rows = manifest({"c": "c.wav", "a": "a.wav", "b": "b.wav"})
+    assert not world.plan(rows, {"a.wav": "A", "b.wav": "B", "c.wav": "C"}).is_news
+
+
+def test_what_has_vanished_is_counted_whether_its_row_or_its_file_has(world: World) -> None:
+    rows = manifest({"a": "a.wav", "b": "b.wav"})
+    plan = world.plan(rows, {"a.wav": "!missing", "b.wav": "B"})
+    assert (plan.n_vanished, plan.n_known) == (2, 3)
+    world.carry_out(plan)
+    again = world.plan(rows, {"a.wav": "!missing", "b.wav": "B"})
+    assert (again.n_vanished, again.n_known) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("n_known", "n_vanished", "threshold", "refused"),
+    [
+        (100, 25, 25, False),
+        (100, 26, 25, True),
+        (100, 100, 99, True),
+        (100, 100, 100, False),
+        (4, 2, 25, False),  # two are few
+        (4, 3, 25, True),
+        (2, 2, 25, True),  # but not when they are all
+        (1, 1, 25, True),
+        (0, 0, 0, False),
+    ],
+)
+def test_a_vanished_disk_is_told_from_a_few_removed_files(
+    n_known: int, n_vanished: int, threshold: float, refused: bool
+) -> None:
+    empty = empty_rows()
+    plan = Plan(
+        rows=empty,
+        before=empty,
+        carried=empty,
+        gone=(),
+        n_known=n_known,
+        n_vanished=n_vanished,
+        pending=empty,
+        newly_bad=frozenset(),
+        is_news=True,
+    )
+    if refused:
+        with pytest.raises(MostlyBrokenError, match=r"have vanished .* nothing was changed"):
+            refuse_vanished(plan, threshold)
+    else:
+        refuse_vanished(plan, threshold)
+
+
+def test_rows_of_a_rebuilt_store_are_taken_over_by_the_manifest_that_knows_them(
+    world: World,
+) -> None:
+    bare = ["corpus", "file", "audio_sha256"]
+    world.rows = world.rows.assign(**dict.fromkeys(bare, ""))
+    plan = world.plan(manifest({"a": "a.wav", "b": "b.wav"}), {"a.wav": "A", "b.wav": "B"})
+    assert plan.pending.empty
+    assert plan.carried["utterance_id"].tolist() == ["c"]
+
+
 def test_hashes_are_remembered_by_size_and_time(tmp_path: Path) -> None:
     audio, cache = tmp_path / "a.wav", tmp_path / "hashes.parquet"
     audio.write_bytes(b"first")
@@ -253,3 +337,20 @@ def test_files_that_cannot_be_hashed_say_why(tmp_path: Path) -> None:
 def _state(hashes: AudioHashes, path: Path) -> FileState:
     rows = hashes.states(pd.Series([str(path)], dtype="str"))
     return FileState(*rows.iloc[0])
+
+
+def test_a_file_that_stands_in_many_rows_is_hashed_once(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).write_bytes(name.encode())
+    paths = pd.Series([f"{tmp_path}/{name}" for name in "abaab"], dtype="str")
+    hashed: list[tuple[int, int]] = []
+    states = AudioHashes(tmp_path / "h.parquet").states(paths, lambda *n: hashed.append(n))
+    assert hashed == [(2, 2)]
+    assert states["sha256"].nunique() == 2
+    assert (states["sha256"].iloc[[0, 2, 3]] == states["sha256"].iloc[0]).all()
+
+
+def test_a_torn_memory_of_hashes_is_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "h.parquet").write_bytes(b"PAR1 torn")
+    (tmp_path / "a.wav").write_bytes(b"first")
+    assert _state(AudioHashes(tmp_path / "h.parquet"), tmp_path / "a.wav").sha256
