@@ -12,6 +12,7 @@ import numpy as np
 
 from features_cache.atomic import sync_file
 from features_cache.generation import GONE, generation_path, numbers, read_generation
+from features_cache.repair import DAMAGED
 from features_cache.rewrite import PLACE, make_batches, moved_rows, rewrite
 from features_cache.shard import ShardError
 from features_cache.shard_reading import examine
@@ -29,6 +30,7 @@ class Waste:
     rewritten : those of them whose other utterances are copied into new shards first
     utterance_ids : whose tombstones and features would go
     held_ids : whose tombstones stay, because a generation that is kept names their shard
+    n_damaged : files that `repair` and `rebuild` have put aside
     n_bytes : estimate of the bytes that the disk gets back
     """
 
@@ -37,6 +39,7 @@ class Waste:
     rewritten: tuple[str, ...]
     utterance_ids: tuple[str, ...]
     held_ids: tuple[str, ...]
+    n_damaged: int
     n_bytes: int
 
 
@@ -91,6 +94,8 @@ def collect(store: Store, recipe_id: str, keep: Collection[int] = ()) -> int:
     for name in plan.deleted:
         (store.shards_folder / name).unlink(missing_ok=True)
     sync_file(store.shards_folder)
+    for path in plan.damaged:
+        path.unlink(missing_ok=True)
     return before - _disk_bytes(store.folder.rglob("*"))
 
 
@@ -102,6 +107,7 @@ class _Plan:
     rows : of the next generation, places as they are now
     rewritten : shards that rows name and that hold other features as well -> bytes of those
     deleted : names of shard files that nobody will need
+    damaged : files that were put aside
     """
 
     def __init__(self, store: Store, keep: Collection[int]) -> None:
@@ -117,6 +123,7 @@ class _Plan:
         self.rewritten = self._partly_dead(named - held)
         unnamed = {*store.generation.shards, *store.generation.retired, *self._doubles()} - named
         there = {path.name for path in store.shards_folder.glob("*.h5")}
+        self.damaged = sorted((store.folder / DAMAGED).glob("*"))
         self.deleted = sorted((unnamed | set(self.rewritten)) & there - held)
 
     def waste(self) -> Waste:
@@ -131,12 +138,14 @@ class _Plan:
         ]
         whole = [store.shards_folder / n for n in self.deleted if n not in self.rewritten]
         files = [*whole, *(generation_path(store.generations_folder, number) for number in old)]
+        files += self.damaged
         return Waste(
             generations=tuple(old),
             shards=tuple(self.deleted),
             rewritten=tuple(sorted(self.rewritten)),
             utterance_ids=tuple(rows.loc[self._is_gone & ~self._is_held, "utterance_id"]),
             held_ids=tuple(rows.loc[self._is_held, "utterance_id"]),
+            n_damaged=len(self.damaged),
             n_bytes=_disk_bytes(files) + sum(self.rewritten.values()),
         )
 

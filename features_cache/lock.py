@@ -75,8 +75,7 @@ def writer_lock(folder: Path) -> Iterator[WriterLock]:
             file,
         )
         file.flush()
-        yield lock
-        file.truncate(0)
+        yield lock  # the text stays: a worker of an earlier run must not take up its work again
 
 
 def may_go_on(folder: Path, token: str) -> bool:

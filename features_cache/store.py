@@ -178,7 +178,8 @@ class Store:
         there = {path.name for path in self.shards_folder.glob("*.h5")}
         named = rows.loc[rows["shard"].isin(there), [*Place.COLUMNS, "status"]]
         is_gone = named.pop("status") == GONE
-        named = pd.concat([named[~is_gone], named[is_gone]])  # a tombstone's place counts last
+        if is_gone.any():  # a tombstone's place counts last
+            named = pd.concat([named[~is_gone], named[is_gone]])
         orphans = [
             (entry.key, name, entry.row_start, entry.row_end)
             for name in self.orphans()

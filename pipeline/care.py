@@ -87,24 +87,35 @@ def repair_store(
     }
 
 
-def free_space(workdir: Workdir, folder: Path, *, keep: int, is_sure: bool) -> dict[str, Any]:
+def free_space(
+    workdir: Workdir, folder: Path, *, keep: int, keep_trainings: bool, is_sure: bool
+) -> dict[str, Any]:
     """Say what could be freed in a store, and free it if asked to.
 
-    Generations that a training below the workdir was made from are kept, and the newest `keep`.
+    Parameters
+    ----------
+    workdir, folder : of everything, and of the store
+    keep : newest generations to keep; the very newest loses its tombstones all the same
+    keep_trainings : keep, whole, the generations that trainings below the workdir were made from
+    is_sure : free it
     """
     with held(folder) as store:
-        kept = {*numbers(store.generations_folder)[-keep:], *_trained(workdir, store)}
+        known = numbers(store.generations_folder)
+        trained = set(_trained(workdir, store)) if keep_trainings else set()
+        kept = {*known[-keep:-1], *trained.intersection(known)}
         found = waste(store, kept)
         recipe_id = store.generation.recipe_id
         freed = collect(store, recipe_id, kept) if is_sure else 0
     return {
         "store": str(folder),
         "generations": list(found.generations),
-        "kept_generations": sorted(kept),
+        "kept_generations": sorted({*kept, *known[-1:]}),
+        "held_by": sorted(kept),
         "n_shards": len(found.shards),
         "n_utterances": len(found.utterance_ids),
         "utterance_ids": list(found.utterance_ids),
         "n_held": len(found.held_ids),
+        "n_damaged": found.n_damaged,
         "bytes": found.n_bytes,
         "freed_bytes": freed,
     }
@@ -133,12 +144,12 @@ def rebuild_store(folder: Path, labels: pd.DataFrame | None) -> dict[str, Any]:
     """Make a store's generation anew from its shards."""
     with writer_lock(folder):
         done = rebuild(folder, labels)
-    rows = done.store.generation.rows
+    live = done.store.generation.live
     return {
         "store": str(folder),
         "generation": done.store.generation.number,
-        "n_utterances": len(done.store.generation.live),
-        "n_labelled": int((rows["file"] != "").sum()),
+        "n_utterances": len(live),
+        "n_labelled": int((live["file"] != "").sum()),
         "problems": [f"{p.code} {p.shard}: {p.message}" for p in done.problems],
         "moved": [str(path) for path in done.moved],
     }

@@ -197,3 +197,15 @@ def test_a_store_that_is_killed_while_it_is_cared_for_is_whole(worn: Store) -> N
         assert list(verify(worn.folder, full=True)) == []
         assert live(worn.folder) == before
     assert Store(worn.folder).generation.number > 20
+
+
+def test_what_was_put_aside_as_damaged_goes_too(worn: Store) -> None:
+    (worn.folder / "damaged").mkdir()
+    (worn.folder / "damaged" / "torn.h5").write_bytes(bytes(100_000))
+    before = live(worn.folder)
+    named = waste(worn)
+    assert named.n_damaged == 1
+    assert named.n_bytes >= 100_000
+    assert collect(worn, RECIPE_ID) >= 100_000
+    assert waste(worn).n_damaged == 0
+    assert live(worn.folder) == before

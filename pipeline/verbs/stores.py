@@ -123,16 +123,22 @@ def explain(session: Session, workdir: Workdir, utterance_id: str) -> int:
 @click.option(
     "--keep",
     type=click.IntRange(min=1),
-    default=2,
+    default=1,
     show_default=True,
-    help="Newest generations to keep, beside those that trainings below the workdir were made from.",
+    help="Newest generations to keep.",
+)
+@click.option(
+    "--keep-trainings/--no-keep-trainings",
+    default=True,
+    show_default=True,
+    help="Keep the generations that trainings below the workdir were made from, too.",
 )
 @options.common
-def gc(session: Session, workdir: Workdir, is_sure: bool, keep: int) -> None:
+def gc(session: Session, workdir: Workdir, is_sure: bool, keep: int, keep_trainings: bool) -> None:
     """Say what is kept for nobody any more, and free it with --yes.
 
     That is: features of utterances that have left the manifest or have other bytes, shards that
-    compacting has replaced, and old generations.
+    compacting has replaced, and old generations. What a generation that is kept needs is kept.
 
     \b
     Example: emostack store gc --yes
@@ -141,7 +147,8 @@ def gc(session: Session, workdir: Workdir, is_sure: bool, keep: int) -> None:
     from pipeline.stores import store_folders
 
     done = [
-        free_space(workdir, each, keep=keep, is_sure=is_sure) for each in store_folders(workdir)
+        free_space(workdir, each, keep=keep, keep_trainings=keep_trainings, is_sure=is_sure)
+        for each in store_folders(workdir)
     ]
     lines = [line for each in done for line in _waste_lines(each, is_sure=is_sure)]
     freed = sum(each["freed_bytes"] for each in done)
@@ -235,17 +242,18 @@ def _waste_lines(waste: dict[str, Any], *, is_sure: bool) -> list[str]:
         (
             f"{waste['store']}: {n_bytes / 2**20:.1f} MiB {verb}: features of "
             f"{waste['n_utterances']} utterances, {waste['n_shards']} shards, "
-            f"{len(waste['generations'])} generations"
+            f"{len(waste['generations'])} generations, {waste['n_damaged']} damaged files"
         )
     ]
-    if waste["n_held"]:
-        kept = ", ".join(map(str, waste["kept_generations"]))
-        lines.append(
-            f"  features of {waste['n_held']} more are held by the generations that are kept ({kept})"
-        )
     if waste["utterance_ids"] and not is_sure:
         names = ", ".join(map(repr, waste["utterance_ids"][:10]))
         lines.append(f"  of {names}{', ...' if waste['n_utterances'] > 10 else ''}")
+    if waste["n_held"]:
+        holders = ", ".join(map(str, waste["held_by"]))
+        lines.append(
+            f"  features of {waste['n_held']} more are held by generations that are kept: {holders}"
+        )
+    if (waste["generations"] or waste["n_shards"]) and not is_sure:
         lines.append("  run it with --yes to free it")
     return lines
 
