@@ -4,6 +4,7 @@ Everything a store publishes is written beside its final name with the suffix ``
 and renamed; the folder is synced after that, so that the rename itself survives a power cut.
 """
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -11,6 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PARTIAL = ".partial"
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class FullDiskError(OSError):
+    """There is no room for a file."""
 
 
 def partial_path(final: Path) -> Path:
@@ -52,10 +59,24 @@ def publish(partial: Path, final: Path, *, exclusive: bool = False) -> None:
 
 @contextmanager
 def atomic_write(final: Path, *, exclusive: bool = False) -> Iterator[Path]:
-    """Yield a partial path to write to; publish it when the block ends without an error."""
+    """Yield a partial path to write to; publish it when the block ends without an error.
+
+    Raises
+    ------
+    FullDiskError
+        There is no room for it; what was there under that name still is.
+    """
     partial = partial_path(final)
     try:
         yield partial
         publish(partial, final, exclusive=exclusive)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        message = (
+            f"{final} could not be written ({os.strerror(error.errno)}); expected room for it; make "
+            "room and run the same command again: what was published is kept"
+        )
+        raise FullDiskError(message) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -146,6 +146,8 @@ class AudioHashes:
 
     def _hash(self, path: str) -> FileState:
         before = stat_file(path)
+        if before.code:
+            return before
         try:
             sha256 = file_sha256(Path(path))
         except OSError as error:

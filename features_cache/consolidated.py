@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from features_cache.atomic import atomic_write
 from features_cache.shard import CHUNK_BYTES
+from features_cache.shard_file import hdf5_file
 
 FORMAT = 1
 
@@ -40,7 +41,7 @@ def write_consolidated(
         Number of segments written.
     """
     text = h5py.string_dtype("utf-8")
-    with atomic_write(path) as partial, h5py.File(partial, "w", libver="v110") as file:
+    with atomic_write(path) as partial, hdf5_file(partial, libver="v110") as file:
         file.attrs["format"] = FORMAT
         for name, value in attributes.items():
             file.attrs[name] = value

@@ -57,7 +57,7 @@ def waste(store: Store, keep: Collection[int] = ()) -> Waste:
     features_cache.generation.GenerationError
         A generation to keep is torn.
     """
-    return _Plan(store, keep).waste()
+    return _Sorting(store, keep).waste()
 
 
 def collect(store: Store, recipe_id: str, keep: Collection[int] = ()) -> int:
@@ -81,25 +81,25 @@ def collect(store: Store, recipe_id: str, keep: Collection[int] = ()) -> int:
     features_cache.generation.GenerationError
         A generation to keep is torn.
     """
-    plan = _Plan(store, keep)
+    sorting = _Sorting(store, keep)
     before = _disk_bytes(store.folder.rglob("*"))
-    wanted = plan.rows[plan.rows["shard"].isin(plan.rewritten)]
+    wanted = sorting.rows[sorting.rows["shard"].isin(sorting.rewritten)]
     done = rewrite(store, make_batches(store, wanted))
-    newest = store.publish(moved_rows(plan.rows, done.moved), recipe_id, done.shards)
+    newest = store.publish(moved_rows(sorting.rows, done.moved), recipe_id, done.shards)
     folder = store.generations_folder
     for number in numbers(folder):
         if number < newest.number and number not in keep:
             generation_path(folder, number).unlink()
     sync_file(folder)
-    for name in plan.deleted:
+    for name in sorting.deleted:
         (store.shards_folder / name).unlink(missing_ok=True)
     sync_file(store.shards_folder)
-    for path in plan.damaged:
+    for path in sorting.damaged:
         path.unlink(missing_ok=True)
     return before - _disk_bytes(store.folder.rglob("*"))
 
 
-class _Plan:
+class _Sorting:
     """What stays and what goes.
 
     Attributes

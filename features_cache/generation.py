@@ -47,6 +47,9 @@ PLACE_COLUMNS = {
 }
 """Columns that a generation adds to the manifest's, with their types."""
 
+NOT_LABELS = frozenset({*PLACE_COLUMNS, "utterance_id", "corpus", "file", "start", "end"})
+"""Columns that are no label: who, where, and what has become of it."""
+
 ROW_GROUP = 16384
 """Rows that are read to find one utterance."""
 
@@ -217,6 +220,9 @@ def read_generation(folder: Path, number: int | None = None) -> Generation:
     if number == 0:
         return Generation()
     path = generation_path(folder, number)
+    if number not in known:
+        message = f"{folder} has no generation {number}; expected one of {known}; look at 'emostack store ls'"
+        raise GenerationError(message)
     try:
         footer = pq.read_metadata(path)
         return _from_metadata(json.loads(footer.metadata[_METADATA]), path, footer.num_rows)

@@ -11,6 +11,7 @@ import numpy as np
 
 from features_cache.atomic import atomic_write
 from features_cache.generation import Generation
+from features_cache.shard_file import hdf5_file
 
 BLOCK = 65536
 """Texts written at a time."""
@@ -22,7 +23,7 @@ def write_index_file(path: Path, generation: Generation) -> None:
     """Write ``store.h5`` for a generation, atomically, beside the folder ``shards``."""
     live = generation.live
     text = h5py.string_dtype("utf-8")
-    with atomic_write(path) as partial, h5py.File(partial, "w") as file:
+    with atomic_write(path) as partial, hdf5_file(partial) as file:
         file.attrs["format"] = 1
         file.attrs["generation"] = generation.number
         file.attrs["recipe_id"] = generation.recipe_id

@@ -11,10 +11,11 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ class WriterLock:
         """Ask whoever works under this lock to come to an end; see `may_go_on`."""
         holder = _read(self.folder)
         if holder.get("token") == self.token:
-            (self.folder / LOCK).write_text(json.dumps({**holder, "stop": True}), encoding="utf-8")
+            with (self.folder / LOCK).open("r+b", buffering=0) as file:
+                _write(file, {**holder, "stop": True})
 
 
 @contextmanager
@@ -54,7 +56,9 @@ def writer_lock(folder: Path) -> Iterator[WriterLock]:
     LockedError
         Another process holds it; the message says which one and since when.
     """
-    with (folder / LOCK).open("a+", encoding="utf-8") as file:
+    with (folder / LOCK).open("ab", buffering=0):  # made if it is not there
+        pass
+    with (folder / LOCK).open("r+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -64,17 +68,15 @@ def writer_lock(folder: Path) -> Iterator[WriterLock]:
             )
             raise LockedError(message) from None
         lock = WriterLock(folder=folder, token=uuid.uuid4().hex)
-        file.truncate(0)
-        json.dump(
+        _write(
+            file,
             {
                 "pid": os.getpid(),
                 "host": socket.gethostname(),
                 "since": datetime.now(UTC).isoformat(timespec="seconds"),
                 "token": lock.token,
             },
-            file,
         )
-        file.flush()
         yield lock  # the text stays: a worker of an earlier run must not take up its work again
 
 
@@ -94,6 +96,16 @@ def _read(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return holder if isinstance(holder, dict) else {}
+
+
+def _write(file: FileIO, holder: Mapping[str, Any]) -> None:
+    """Say who holds the lock; in one go, so that no reader finds the file empty."""
+    text = json.dumps(holder).encode()
+    try:
+        os.pwrite(file.fileno(), text, 0)
+        os.ftruncate(file.fileno(), len(text))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, file.name) from error
 
 
 def _holder(holder: dict[str, Any]) -> str:

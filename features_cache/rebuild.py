@@ -66,10 +66,12 @@ def rebuild(folder: Path, labels: pd.DataFrame | None = None) -> Rebuilt:
     generations.mkdir(exist_ok=True)
     before = read_generation(generations, newest_whole(generations))
     recipe_id = before.recipe_id or found.recipe_id()
-    rows = rows_from_shards(found.entries(), before.rows, labels)
+    entries = found.entries()
+    rows = rows_from_shards(entries, before.rows, labels)
     torn = [problem.generation for problem in torn_generations(generations, full=True)]
     store = Store(folder, generation=0)
-    store.publish(rows, recipe_id, audio=before.audio)  # takes a number above the torn ones
+    # It takes a number above the torn ones.
+    store.publish(rows, recipe_id, audio=before.audio, spent=entries["shard"].unique())
     damaged = [generation_path(generations, number) for number in torn]
     for part in (folder, folder / "shards", generations):
         damaged += part.glob(f".*{PARTIAL}")

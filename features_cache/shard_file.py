@@ -6,7 +6,12 @@ asks `check` after every step, and throws the file away.
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import h5py
 
 
 class ShardFile(io.RawIOBase):
@@ -82,3 +87,26 @@ class ShardFile(io.RawIOBase):
         """Close the file."""
         self._file.close()
         super().close()
+
+
+@contextmanager
+def hdf5_file(path: Path, **how: Any) -> Iterator[h5py.File]:  # noqa: ANN401 - as h5py has it
+    """Yield a new HDF5 file to write to; say when it is closed if that failed.
+
+    Parameters
+    ----------
+    path : created, or emptied if it is there
+    how : options of `h5py.File`
+
+    Raises
+    ------
+    OSError
+        The disk is full, or fails.
+    """
+    disk = ShardFile(path)
+    try:
+        with h5py.File(disk, "w", **how) as file:
+            yield file
+    finally:
+        disk.close()
+    disk.check()

@@ -180,17 +180,26 @@ class Store:
         is_gone = named.pop("status") == GONE
         if is_gone.any():  # a tombstone's place counts last
             named = pd.concat([named[~is_gone], named[is_gone]])
-        orphans = [
-            (entry.key, name, entry.row_start, entry.row_end)
-            for name in self.orphans()
+        found = self.orphaned(self.orphans())[list(Place.COLUMNS)]
+        return pd.concat([named, found], ignore_index=True)
+
+    def orphaned(self, names: Iterable[str]) -> pd.DataFrame:
+        """Say what is in shards of killed runs.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``utterance_id, view, key, shard, row_start, row_end``; of shards that can be
+            read and are of this recipe.
+        """
+        found = [
+            (entry.utterance_id, entry.view, entry.key, name, entry.row_start, entry.row_end)
+            for name in names
             for entry in self._entries_of_orphan(name)
         ]
-        if not orphans:
-            return named.reset_index(drop=True)
-        return pd.concat(
-            [named, pd.DataFrame(orphans, columns=Place.COLUMNS).astype(named.dtypes)],
-            ignore_index=True,
-        )
+        columns = ("utterance_id", "view", *Place.COLUMNS)
+        kinds = {name: "int64" if name.startswith("row_") else "str" for name in columns}
+        return pd.DataFrame(found, columns=list(columns)).astype(kinds)
 
     def _entries_of_orphan(self, name: str) -> tuple[ShardEntry, ...]:
         path = self.shards_folder / name
@@ -224,6 +233,7 @@ class Store:
         new_shards: Iterable[PublishedShard] = (),
         *,
         audio: Mapping[str, str] | None = None,
+        spent: Iterable[str] = (),
     ) -> Generation:
         """Publish the next generation and ``store.h5``; the lock's holder only.
 
@@ -236,6 +246,7 @@ class Store:
         recipe_id : identity of the recipe
         new_shards : shards written since the held generation; orphans that `rows` names are hashed
         audio : corpus -> absolute folder of its files, where that is new
+        spent : shards that no generation has named, whose features are all in others, too
 
         Returns
         -------
@@ -261,7 +272,7 @@ class Store:
                     name: hashes.get(name) or file_sha256(self.shards_folder / name)
                     for name in sorted(named)
                 },
-                retired=self._retired(named),
+                retired=self._retired(named, spent),
                 audio=folders,
             )
             self._places = None
@@ -274,9 +285,9 @@ class Store:
         if index_generation(index) != self.generation.number:
             write_index_file(index, self.generation)
 
-    def _retired(self, named: set[str]) -> tuple[str, ...]:
-        """Shards on disk that generations have named and the next one, naming `named`, does not."""
-        known = {*self.generation.shards, *self.generation.retired} - named
+    def _retired(self, named: set[str], spent: Iterable[str]) -> tuple[str, ...]:
+        """Shards on disk that nobody will need whom the next generation, naming `named`, serves."""
+        known = {*self.generation.shards, *self.generation.retired, *spent} - named
         return tuple(sorted(name for name in known if (self.shards_folder / name).exists()))
 
     def close(self) -> None:

@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features_cache.generation import GONE, LIVE, PLACE_COLUMNS, QUARANTINED, REPLACED
+from features_cache.generation import GONE, LIVE, NOT_LABELS, QUARANTINED, REPLACED
 from features_cache.lookup import joined, positions
 from features_cache.rewrite import PLACE
 
 NAME = ("corpus", "utterance_id", "view")
-_NO_LABELS = {*PLACE_COLUMNS, "utterance_id", "corpus", "file", "start", "end", "is_theirs"}
 _WORDS = {
     "other_audio": "the other store has it from other audio; this store's stays",
     "other_features": "the other store has other features of the same audio; this store's stay",
@@ -168,7 +167,9 @@ def _names(rows: pd.DataFrame, *more: str) -> pd.Series:
 
 def _differ(theirs: pd.DataFrame, known: pd.DataFrame) -> Mask:
     """Rows of which a label differs; a column that only one side has says nothing."""
-    labels = [name for name in theirs.columns if name in known and name not in _NO_LABELS]
+    labels = [
+        name for name in theirs.columns if name in known and name not in NOT_LABELS | {"is_theirs"}
+    ]
     differ = np.zeros(len(theirs), bool)
     for name in labels:
         differ |= theirs[name].to_numpy() != known[name].to_numpy()

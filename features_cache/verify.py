@@ -9,6 +9,7 @@ import pandas as pd
 
 from features_cache.examiner import Examiner, ExaminerError
 from features_cache.generation import (
+    Generation,
     GenerationError,
     generation_path,
     numbers,
@@ -68,6 +69,8 @@ def verify(
     features_cache.examiner.ExaminerError
         The process that looks into damaged shards cannot be started.
     """
+    index = folder / "store.h5"  # before the generations: a run may publish one meanwhile
+    shown = index_generation(index) if index.exists() else None
     torn = list(torn_generations(folder / "generations", full=full))
     yield from torn
     store = Store(folder, generation=newest_whole(folder / "generations"))
@@ -78,21 +81,19 @@ def verify(
         for name in sorted({*store.generation.shards, *store.orphans()}):
             mine = rows.iloc[positions.get(name, [])]
             yield from _ShardCheck(store, name, mine, full=full).problems(examiner)
-    yield from _stale_index(store)
+    yield from _stale_index(shown, store.generation)
 
 
-def _stale_index(store: Store) -> Iterator[StoreProblem]:
-    """Tell if ``store.h5`` is of no use.
+def _stale_index(shown: int | None, newest: Generation) -> Iterator[StoreProblem]:
+    """Tell if ``store.h5`` is of no use; `shown` is the generation it shows, None without a file.
 
     A run that is killed after it published a generation leaves the index at the one before: behind,
     but whole, and the next run brings it up.
     """
-    path, newest = store.folder / "store.h5", store.generation
-    shown = index_generation(path)
-    is_behind = shown == newest.parent and (shown > 0 or not path.exists())
-    if shown != newest.number and not is_behind:
-        message = f"store.h5 shows generation {shown}, the newest whole one is {newest.number}"
-        yield StoreProblem(code="stale_index", message=message)
+    is_behind = (shown or 0) == newest.parent and shown != 0
+    if (shown or 0) != newest.number and not is_behind:
+        seen = f"store.h5 shows generation {shown or 0}, the newest whole one is {newest.number}"
+        yield StoreProblem(code="stale_index", message=seen)
 
 
 def newest_whole(folder: Path) -> int:

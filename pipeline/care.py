@@ -61,27 +61,28 @@ def repair_store(
         saved = salvage(store, store.generation.recipe_id, damage(problems))
         recipe = recipe_from_json(store.recipe_json)
         rows, roots = store.generation.rows, store.generation.audio
-    lost = rows["utterance_id"].isin(saved.lost_ids) & (rows["status"] != GONE)
-    n_extracted = 0
-    left: list[str] = []
-    for corpus in rows.loc[lost, "corpus"].unique():
+    is_lost = rows["utterance_id"].isin(saved.lost_ids) & (rows["status"] != GONE)
+    for corpus in rows.loc[is_lost, "corpus"].unique():
         mine = (rows["corpus"] == corpus) & (rows["status"] != GONE)
+        if corpus not in roots:
+            session.warn(f"nobody knows where the audio of corpus {corpus!r} is; extract it again")
+            continue
         job = Job(
-            manifest=_manifest(rows[mine & lost]),
-            root=Path(roots.get(corpus, ".")),
+            manifest=_manifest(rows[mine & is_lost]),
+            root=Path(roots[corpus]),
             recipe=recipe,
-            elsewhere=_manifest(rows[mine & ~lost]),
+            elsewhere=_manifest(rows[mine & ~is_lost]),
         )
-        features = extract_features(session, workdir, job, options)
-        n_extracted += features.fields["n_to_extract"] - features.fields["n_quarantined_total"]
-        if features.done is not None:
-            left += features.done.newly_quarantined["utterance_id"].tolist()
+        if extract_features(session, workdir, job, options).was_interrupted:
+            raise KeyboardInterrupt
+    bad = Store(folder).generation.quarantined
+    left = bad.loc[bad["key"].isin(rows.loc[is_lost, "key"]), "utterance_id"].tolist()
     return {
         "store": str(folder),
         "n_problems": len(problems),
         "n_saved": saved.n_saved,
         "n_lost": len(saved.lost_ids),
-        "n_extracted": n_extracted,
+        "n_extracted": len(saved.lost_ids) - len(left),
         "left": left,
         "moved": [str(path) for path in saved.moved],
     }
@@ -105,7 +106,8 @@ def free_space(
         kept = {*known[-keep:-1], *trained.intersection(known)}
         found = waste(store, kept)
         recipe_id = store.generation.recipe_id
-        freed = collect(store, recipe_id, kept) if is_sure else 0
+        is_to_do = is_sure and store.generation.number > 0
+        freed = collect(store, recipe_id, kept) if is_to_do else 0
     return {
         "store": str(folder),
         "generations": list(found.generations),

@@ -65,13 +65,14 @@ def main() -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted; everything written so far is whole", err=True)
-        sys.exit(INTERRUPTED)
+        status = INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the one place where any error becomes one line
         if session.debug:
             traceback.print_exc()
         click.echo(click.style("error: ", fg="red") + one_line(error), err=True)
         sys.exit(exit_status(error))
+    if status == INTERRUPTED:
+        click.echo("interrupted; everything written so far is whole", err=True)
     sys.exit(status or 0)
 
 

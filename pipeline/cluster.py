@@ -10,6 +10,7 @@ import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,7 +25,7 @@ from pipeline.dask_workers import (
 from stages.extract import Workers
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -126,7 +127,7 @@ def _connect(scheduler: str) -> Iterator["Client"]:
 @contextmanager
 def _local_cluster(n_workers: int, scratch: Path) -> Iterator["Client"]:
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     threads = str(max(1, (os.cpu_count() or 1) // n_workers))
     pinned = {
@@ -145,17 +146,29 @@ def _local_cluster(n_workers: int, scratch: Path) -> Iterator["Client"]:
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(settings))
         with _signals_are_for_this_thread():
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=n_workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    memory_limit=0,  # it would pause a worker without a word; results are tiny
-                    dashboard_address="127.0.0.1:0",  # any free port: 8787 may be somebody else's
-                    silence_logs=SILENT,
-                )
-            )
+            cluster = stack.enter_context(_started(n_workers))
         yield stack.enter_context(Client(cluster, set_as_default=False))
+
+
+def _started(n_workers: int) -> "LocalCluster":
+    from distributed import LocalCluster
+
+    try:
+        return LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            processes=True,
+            memory_limit=0,  # it would pause a worker without a word; results are tiny
+            dashboard_address="127.0.0.1:0",  # any free port: 8787 may be somebody else's
+            silence_logs=SILENT,
+        )
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        message = (
+            f"the local cluster did not start ({reason}); expected {n_workers} worker processes; "
+            "run again, with fewer --workers if memory is short"
+        )
+        raise ClusterError(message) from error
 
 
 @contextmanager
@@ -165,6 +178,7 @@ def _signals_are_for_this_thread() -> Iterator[None]:
     Ctrl-C, systemd and Slurm send them to every process of a job, but only the one that the user
     started has to answer. The mask is inherited, also by the successor of a worker that died.
     """
+    resource_tracker.ensure_running()  # the thread that starts it loses its mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield

@@ -27,9 +27,9 @@ def run_demo(session: Session, workdir: Workdir, how: ExtractOptions) -> dict[st
     except WeightsError as error:
         session.warn(f"{error}; going on with seeded random weights, which only the demo may")
         recipe = resolve(with_random_weights(recipe))
-    extracted = extract_features(
+    extracted = _extracted(
         session, workdir, Job(manifest=manifest, root=corpus, recipe=recipe), how
-    ).fields
+    )
     store = Store(workdir.store_folder(recipe.recipe_id))
     fields = run_training(
         session,
@@ -83,9 +83,7 @@ def run_reproduction(
     for problem in problems:
         session.warn(problem)
     recipe = resolve(recipe)
-    extracted = extract_features(
-        session, workdir, Job(manifest=manifest, root=audio, recipe=recipe), how
-    ).fields
+    extracted = _extracted(session, workdir, Job(manifest=manifest, root=audio, recipe=recipe), how)
     fields = run_training(
         session,
         workdir,
@@ -98,3 +96,11 @@ def run_reproduction(
         provenance={"corpus": reader(corpus).citation, "licence": reader(corpus).licence},
     )
     return {**fields, "extract": extracted}
+
+
+def _extracted(session: Session, workdir: Workdir, job: Job, how: ExtractOptions) -> dict[str, Any]:
+    """Extract, and go no further where a signal said so."""
+    features = extract_features(session, workdir, job, how)
+    if features.was_interrupted:
+        raise KeyboardInterrupt
+    return features.fields

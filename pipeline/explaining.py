@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from features_cache.audio_hashes import AudioHashes, FileState
-from features_cache.generation import GONE, LIVE, QUARANTINED
+from features_cache.generation import GONE, LIVE, QUARANTINED, REPLACED
 from features_cache.history import history
 from features_cache.keys import CLEAN, content_key
 from features_cache.shard import ShardError, read_header
@@ -29,10 +29,11 @@ def explain(workdir: Workdir, folder: Path, utterance_id: str) -> list[dict[str,
     Returns
     -------
     list of dict
-        One a row that bears the name, tombstones included; empty if there is none.
+        One a row that bears the name, tombstones last; empty if there is none.
     """
     store = Store(folder)
     found = store.generation.find(utterance_id)
+    found = found.sort_values("status", key=lambda status: status == GONE, kind="stable")
     return [_explain(workdir, store, row) for _, row in found.iterrows()]
 
 
@@ -79,7 +80,9 @@ def _made_by(store: Store, shard: str) -> dict[str, str]:
 def _next(row: pd.Series, state: FileState) -> str:
     """Say what the next extraction of the same manifest would do, and why."""
     if row["status"] == GONE:
-        return "nothing: it has left the manifest; 'emostack store gc' would free its features"
+        is_old = row["reason"] == REPLACED
+        why = "its utterance has other bytes now" if is_old else "it has left the manifest"
+        return f"leave it: {why}; 'emostack store gc' would free its features"
     if state.code:
         return f"quarantine it: {state.code}: {state.message}"
     is_same = content_key(state.sha256, row["start"], row["end"], CLEAN) == row["key"]
@@ -97,9 +100,9 @@ def explanation(facts: dict[str, Any]) -> str:
     span = "to the end" if facts["end"] != facts["end"] else f"to {facts['end']:g} s"
     made_by = ", ".join(f"{name} {value}" for name, value in facts["made_by"].items())
     place = f"rows {facts['row_start']} to {facts['row_end']} of shard {facts['shard']}"
-    reason = f": {facts['reason']}: {facts['message']}" if facts["reason"] else ""
+    state = ": ".join(facts[name] for name in ("status", "reason", "message") if facts[name])
     lines = [
-        f"{facts['utterance_id']!r} of corpus {facts['corpus']!r}: {facts['status']}{reason}",
+        f"{facts['utterance_id']!r} of corpus {facts['corpus']!r}: {state}",
         f"  file     {facts['path']}, {facts['start']:g} s {span}, view {facts['view']}",
         f"  sha256   {facts['audio_sha256'] or '(not known)'}",
         f"  key      {facts['key'] or '(none)'}",

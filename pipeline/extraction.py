@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +18,15 @@ from pipeline.cluster import default_workers, open_workers
 from pipeline.options import FAIL_THRESHOLD
 from pipeline.progress import meter
 from pipeline.session import Session
-from pipeline.stopping import Deadline, OutOfTimeError, deadline, stoppable
+from pipeline.stopping import Deadline, OutOfTimeError, stoppable
 from pipeline.workdir import Workdir
-from stages.extract import Extraction, ExtractRun, extract, refuse_vanished
+from stages.extract import (
+    Extraction,
+    ExtractRun,
+    MostlyBrokenError,
+    extract,
+    refuse_vanished,
+)
 from stages.manifest import audio_paths, in_part
 from stages.plan import CHANGES, Plan, make_plan
 from stages.recipe import Recipe
@@ -47,8 +52,7 @@ class ExtractOptions:
     batch_size : segments a call of the network
     retry_quarantined : try again what failed before
     fail_threshold : percent of utterances that may vanish or fail
-    until : time of day, ``HH:MM``, at which to stop
-    max_hours : hours after which to stop
+    limit : when to stop at the latest, or None
     """
 
     n_workers: int | None = None
@@ -56,8 +60,7 @@ class ExtractOptions:
     batch_size: int = 32
     retry_quarantined: bool = False
     fail_threshold: float = FAIL_THRESHOLD
-    until: str | None = None
-    max_hours: float | None = None
+    limit: Deadline | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +71,16 @@ class Features:
     ----------
     plan : what was to be done
     done : what was; None for a dry run
-    stopped_by : the option that ended the run before everything was done, or empty
+    stopped_by : the option or the signal that ended the run early, or empty
+    was_interrupted : whether it was a signal: then the command has to end, once this is told
     fields : the contract's fields of ``emostack extract --json``
     """
 
     plan: Plan
     done: Extraction | None
-    stopped_by: str
     fields: dict[str, Any]
+    stopped_by: str = ""
+    was_interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,14 +114,18 @@ class Job:
 def plan_features(
     session: Session, workdir: Workdir, job: Job, options: ExtractOptions
 ) -> Features:
-    """Say what `extract_features` would do; change nothing."""
+    """Say what `extract_features` would do; nothing is written but files' digests."""
     folder = workdir.store_folder(job.recipe.recipe_id)
     store = Store(folder) if (folder / "recipe.json").exists() else None
     plan = _plan(session, workdir, job, store, options, None)
     _tell(session, plan)
+    try:
+        refuse_vanished(plan, options.fail_threshold)
+    except MostlyBrokenError as error:
+        session.warn(f"this would be refused: {error}")
     number = store.generation.number if store else 0
     fields = _fields(job.recipe, plan, None, number, 0.0)
-    return Features(plan=plan, done=None, stopped_by="", fields=fields)
+    return Features(plan=plan, done=None, fields=fields)
 
 
 def extract_features(
@@ -147,13 +156,12 @@ def extract_features(
     features_cache.lock.LockedError
         Another run is writing to the store.
     stages.extract.MostlyBrokenError
-        Too much has vanished, or fails.
-    KeyboardInterrupt
-        A signal asked to stop; everything finished is published.
+        Too much has vanished, or fails; or the manifest names nothing.
     """
     began = time.monotonic()
-    limit = deadline(options.until, options.max_hours, now=datetime.now().astimezone())
+    limit = options.limit
     with writing(session, workdir, job.recipe) as (store, lock):
+        _refuse_nothing(job, store)
         plan = _plan(session, workdir, job, store, options, limit)
         _tell(session, plan)
         refuse_vanished(plan, options.fail_threshold)
@@ -167,14 +175,30 @@ def extract_features(
                 audio=job.audio,
             )
             done = _carry_out(session, workdir, plan, store, job.recipe, options, run)
-    if stop.was_signal:
-        raise KeyboardInterrupt
     _tell_quarantined(session, done)
     fields = _fields(job.recipe, plan, done, done.generation.number, time.monotonic() - began)
-    stopped_by = stop.reason if done.n_left else ""
+    stopped_by = stop.reason if done.n_left or stop.was_signal else ""
     if stopped_by:
-        session.warn(f"{stopped_by}: {done.n_left} utterances are left for the next run")
-    return Features(plan=plan, done=done, stopped_by=stopped_by, fields=fields)
+        tell = session.say if stop.was_signal else session.warn
+        tell(f"{stopped_by}: {done.n_left} utterances are left for the next run")
+    return Features(
+        plan=plan,
+        done=done,
+        stopped_by=stopped_by,
+        was_interrupted=stop.was_signal,
+        fields=fields,
+    )
+
+
+def _refuse_nothing(job: Job, store: Store) -> None:
+    """Refuse a manifest without rows: it could not say whose utterances are gone."""
+    n_known = len(store.generation.live)
+    if job.manifest.empty and job.elsewhere is None and n_known:
+        message = (
+            f"the manifest names no utterance, and the store knows {n_known}; expected some; "
+            "nothing was changed: look at what makes the manifest"
+        )
+        raise MostlyBrokenError(message)
 
 
 @contextmanager

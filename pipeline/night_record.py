@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from features_cache.store import Store
 from pipeline import __version__
 from pipeline.extraction import Features
 from stages.plan import CHANGES, Plan
@@ -63,6 +64,15 @@ def blank_record(folder: Path, title: str, recipe_name: str) -> Record:
         "previous": previous_night(folder),
         "warnings": [],
     }
+
+
+def note_store(record: Record, folder: Path, recipe_id: str) -> None:
+    """Put into a record which store it is, and how it was found."""
+    record |= {"recipe_id": recipe_id, "store": str(folder)}
+    record["disk"]["store_bytes_before"] = store_size(folder)[0]
+    if (folder / "recipe.json").exists():
+        number = Store(folder).generation.number
+        record |= {"parent_generation": number, "generation": number}
 
 
 def note_plan(record: Record, plan: Plan) -> None:

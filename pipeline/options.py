@@ -83,6 +83,12 @@ allow_absolute = click.option(
     help="Let the manifest name files outside the audio folder.",
 )
 manifest = click.argument("manifest", type=click.Path(dir_okay=False, path_type=Path))
+generation = click.option(
+    "--generation",
+    type=click.IntRange(min=1),
+    help="Read this generation of the store, such as the one an earlier run names. Default: the "
+    "newest.",
+)
 seeds = click.option(
     "--seeds",
     type=click.IntRange(min=1),
@@ -147,8 +153,7 @@ def limits(command: Command) -> Command:
     """Add the options that end a night early."""
     command = click.option(
         "--until",
-        metavar="HH:MM",
-        callback=_time_of_day,
+        type=Clock(),
         help="Stop at this time of day, local; what is left is done next time.",
     )(command)
     command = click.option(
@@ -170,13 +175,22 @@ def limits(command: Command) -> Command:
     )
 
 
-def _time_of_day(
-    _context: click.Context, _option: click.Parameter, value: str | None
-) -> str | None:
-    if value is not None and CLOCK.match(value) is None:
-        message = f"{value!r} is no time of day; expected HH:MM, such as 06:00"
-        raise click.BadParameter(message)
-    return value
+class Clock(click.ParamType[str]):
+    """A time of day."""
+
+    name = "HH:MM"
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click has it
+        param: click.Parameter | None,
+        context: click.Context | None,
+    ) -> str:
+        """Refuse what no clock shows."""
+        if CLOCK.match(str(value)) is None:
+            message = f"{value!r} is no time of day; expected HH:MM, such as 06:00"
+            self.fail(message, param, context)
+        return str(value)
 
 
 class Part(click.ParamType[tuple[int, int]]):

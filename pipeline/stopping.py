@@ -41,16 +41,19 @@ class Deadline:
         return self.at - time.time()
 
 
-def deadline(until: str | None, max_hours: float | None, *, now: datetime) -> Deadline | None:
+def deadline(
+    until: str | None, max_hours: float | None, *, now: datetime | None = None
+) -> Deadline | None:
     """Work out which of two limits comes first.
 
     Parameters
     ----------
     until : ``HH:MM`` of the 24 hours from `now` on, in the zone of `now`
     max_hours : hours from `now` on
-    now : with its zone
+    now : with its zone; the current time by default
 
     """
+    now = now or datetime.now().astimezone()
     limits = []
     if until is not None:
         limits.append(Deadline(at=_next(until, now).timestamp(), name=f"--until {until}"))

@@ -15,13 +15,23 @@ def store_folders(workdir: Workdir) -> list[Path]:
     return sorted(file.parent for file in workdir.features.glob("*/recipe.json"))
 
 
-def open_store(workdir: Workdir, recipe_name: str) -> tuple[Store, Recipe]:
+def open_store(
+    workdir: Workdir, recipe_name: str, generation: int | None = None
+) -> tuple[Store, Recipe]:
     """Open the store of a recipe; one that does not name its weights means any.
+
+    Parameters
+    ----------
+    workdir : what it is below
+    recipe_name : of a published recipe, or a TOML file
+    generation : the one to hold; the newest by default
 
     Raises
     ------
     StoreError
         There is no such store, or several that differ in their weights.
+    features_cache.generation.GenerationError
+        There is no such generation.
     """
     wanted = load_recipe(recipe_name)
     found = [
@@ -37,7 +47,7 @@ def open_store(workdir: Workdir, recipe_name: str) -> tuple[Store, Recipe]:
         )
         raise StoreError(message)
     folder, recipe = found[0]
-    return Store(folder), recipe
+    return Store(folder, generation=generation), recipe
 
 
 def _recipe_of(folder: Path) -> Recipe | None:

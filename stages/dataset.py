@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features_cache.generation import LIVE, QUARANTINED
+from features_cache.generation import GONE, LIVE, QUARANTINED
 from features_cache.keys import CLEAN
 from features_cache.store import Place, Store
 
@@ -74,7 +74,7 @@ def select(manifest: pd.DataFrame, store: Store) -> Selection:
         An utterance was never extracted, or with other times.
     """
     rows = store.generation.rows
-    rows = rows[rows["view"] == CLEAN] if len(rows) else rows
+    rows = rows[(rows["view"] == CLEAN) & (rows["status"] != GONE)]
     if rows.empty:
         message = f"{store.folder} holds no features yet; run 'emostack extract' on the manifest"
         raise DatasetError(message)

@@ -11,7 +11,7 @@ import pandas as pd
 from features_cache.generation import QUARANTINED, Generation
 from features_cache.lock import WriterLock
 from features_cache.store import Store
-from stages.next_generation import Made, newly_quarantined, next_rows, replaced
+from stages.next_generation import Made, newly_quarantined, next_rows, replaced, spare
 from stages.plan import Plan
 from stages.recipe import Recipe
 
@@ -150,9 +150,8 @@ def extract(
         if len(plan.pending):
             _run_tasks(plan, store, recipe, workers, run, made)
     except BaseException:
-        made.failures.clear()  # they are told by the run that comes to its end
         if made.shards:
-            _publish(plan, store, recipe, run, made)
+            _publish(plan, store, recipe, run, made, is_cut_short=True)
         raise
     rows = _publish(plan, store, recipe, run, made)
     bad = rows.loc[rows["status"] == QUARANTINED, "reason"]
@@ -167,12 +166,19 @@ def extract(
     )
 
 
-def _publish(plan: Plan, store: Store, recipe: Recipe, run: ExtractRun, made: Made) -> pd.DataFrame:
-    rows = next_rows(plan, made)
+def _publish(
+    plan: Plan,
+    store: Store,
+    recipe: Recipe,
+    run: ExtractRun,
+    made: Made,
+    *,
+    is_cut_short: bool = False,
+) -> pd.DataFrame:
+    rows = next_rows(plan, made, is_cut_short=is_cut_short)
     if plan.is_news or dict(run.audio).items() - store.generation.audio.items():
-        table = pd.concat(
-            [plan.carried, rows.drop(columns="change"), replaced(plan, rows)], ignore_index=True
-        )
+        named = pd.concat([plan.carried, rows.drop(columns="change"), replaced(plan, rows)])
+        table = pd.concat([named, spare(store, named, made)], ignore_index=True)
         store.publish(table, recipe.recipe_id, made.shards, audio=run.audio)
     else:
         store.show()

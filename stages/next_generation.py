@@ -9,7 +9,7 @@ import pandas as pd
 from features_cache.generation import GONE, LIVE, QUARANTINED, REPLACED
 from features_cache.lookup import positions
 from features_cache.shard import PublishedShard
-from features_cache.store import Place
+from features_cache.store import Place, Store
 from stages.plan import PENDING, Plan, place_rows
 
 if TYPE_CHECKING:  # imports Keras: seconds that a night without work does not have to spend
@@ -54,23 +54,41 @@ class Made:
         return pd.concat([_places([]), *self._places], ignore_index=True)
 
 
-def next_rows(plan: Plan, made: Made) -> pd.DataFrame:
+def next_rows(plan: Plan, made: Made, *, is_cut_short: bool = False) -> pd.DataFrame:
     """Fill in what the results say of the plan's pending rows.
 
     A row that was not reached stays as the generation has it; one that is new drops out.
+
+    Parameters
+    ----------
+    plan, made : what was to be done, and what was
+    is_cut_short : nobody has been told which files have failed: such rows count as not reached
     """
-    is_pending = plan.rows["status"] == PENDING
-    if not is_pending.any():
+    is_open = plan.rows["status"] == PENDING
+    if is_cut_short:
+        is_open |= plan.rows["utterance_id"].isin(plan.newly_bad)
+    if not is_open.any():
         return plan.rows
-    pending = plan.rows[is_pending]
+    pending = plan.rows[is_open]
     placed = place_rows(pending.reset_index(drop=True), made.places()).set_index(pending.index)
     is_live = placed["shard"] != ""
     live = placed[is_live].assign(status=LIVE, reason="", message="")
-    failed = _failed(placed[~is_live], made)
+    failed = placed.head(0) if is_cut_short else _failed(placed[~is_live], made)
     missed = placed.index[~is_live].difference(failed.index)
     kept = plan.before.loc[plan.before.index.intersection(missed)]
     kept = kept.assign(change=plan.rows.loc[kept.index, "change"])
-    return pd.concat([plan.rows[~is_pending], live, failed, kept]).sort_index()
+    return pd.concat([plan.rows[~is_open], live, failed, kept]).sort_index()
+
+
+def spare(store: Store, rows: pd.DataFrame, made: Made) -> pd.DataFrame:
+    """Tombstones for the rest of a killed run's shard of which `rows` name a part.
+
+    Without them it would be forgotten: from now on that shard is one that a generation names.
+    """
+    names = {*store.orphans()} & {*rows["shard"].unique()} - {shard.name for shard in made.shards}
+    found = store.orphaned(sorted(names))
+    found = found[positions(found["key"], rows["key"]) < 0]
+    return found.assign(status=GONE, corpus="", file="", start=0.0)
 
 
 def replaced(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
@@ -85,10 +103,11 @@ def replaced(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
 def newly_quarantined(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
     """Rows whose quarantine is news."""
     bad = rows[rows["status"] == QUARANTINED]
+    is_left = bad["key"] != plan.rows.loc[bad.index, "key"]  # not reached: it stays as it was
     reasons_before = plan.rows.loc[bad.index, "reason"]
     is_known = (bad["change"] == "retried") & (bad["reason"] == reasons_before)
     is_known |= (bad["change"] == "quarantined") & ~bad["utterance_id"].isin(plan.newly_bad)
-    return bad[~is_known]
+    return bad[~is_known & ~is_left]
 
 
 def _failed(rows: pd.DataFrame, made: Made) -> pd.DataFrame:

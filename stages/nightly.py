@@ -1,7 +1,8 @@
 """What a night adds to extraction: a look at what came in, drift, and what was trained last."""
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from features_cache.generation import PLACE_COLUMNS, Generation
 from features_cache.lookup import positions
 from features_cache.store import Place, Store
 from reports.drift import drift
@@ -91,14 +93,27 @@ def _means(store: Store, rows: pd.DataFrame) -> NDArray[np.float32]:
     )
 
 
+def training_content(generation: Generation, corpora: Collection[str]) -> str:
+    """Digest of what a training on some corpora of a generation would read.
+
+    Generations that differ in where features are, or in files' names, have the same: compacting a
+    store is no reason to train again.
+    """
+    live = generation.live
+    aside = [name for name in (*PLACE_COLUMNS, "file") if name not in ("view", "key")]
+    rows = live[live["corpus"].isin(corpora)].drop(columns=aside)
+    hashes = pd.util.hash_pandas_object(rows[sorted(rows.columns)], index=False)
+    return hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest()
+
+
 def last_training(runs: Path, title: str) -> dict[str, Any]:
     """Find the newest whole run of a title.
 
     Returns
     -------
     dict
-        ``uar_pooled`` of its headline, and its provenance: ``generation``, ``recipe_id``, ``asked``;
-        empty if there is none.
+        ``uar_pooled`` of its headline, and its provenance: ``generation``, ``recipe_id``, ``asked``,
+        ``content``; empty if there is none.
     """
     for path in sorted(runs.glob("*/run.json"), reverse=True):
         try:

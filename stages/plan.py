@@ -12,7 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features_cache.generation import GONE, LIVE, PLACE_COLUMNS, QUARANTINED
+from features_cache.generation import (
+    GONE,
+    LIVE,
+    NOT_LABELS,
+    PLACE_COLUMNS,
+    QUARANTINED,
+    REPLACED,
+)
 from features_cache.keys import CLEAN, content_key
 from features_cache.lookup import joined, positions
 
@@ -73,8 +80,8 @@ class Plan:
     ----------
     rows : the manifest's rows with `PLACE_COLUMNS` and ``change`` (one of `CHANGES`), index 0, 1, ...
         ``status`` is ``pending`` where features have yet to be made.
-    before : what the generation says of rows that get other features, with the index of those; an
-        utterance that is not reached stays as it was
+    before : what the generation says of rows that get other features, or none any more, with the
+        index of those; an utterance that is not reached stays as it was
     carried : rows of the generation that stay as they are: other corpora, and tombstones
     gone : ids of the utterances that have left the manifest since the generation
     n_known : utterances of these corpora that had features
@@ -148,13 +155,15 @@ def make_plan(
     newly_bad &= ~(was.equals("status", rows["status"]) & was.equals("reason", rows["reason"]))
     is_away = newly_bad & rows["reason"].isin(VANISHED) & (was.column("status") == LIVE)
     lost = leaving[positions(leaving["key"], rows["key"]) < 0]
-    kept = others[~_is_taken_over(others, rows)]
-    is_same = len(kept) + len(rows) == len(known) and was.equals_all(rows)
+    kept = _still_apart(others, rows)
+    is_same = leaving.empty and was.equals_all(rows)
     return Plan(
         rows=rows,
-        before=was.rows((rows["status"] == PENDING) | ~was.equals("key", rows["key"])),
-        carried=pd.concat([kept, lost.assign(status=GONE, reason="")], ignore_index=True),
-        gone=tuple(lost["utterance_id"]),
+        before=was.rows((rows["status"] == PENDING) | newly_bad | ~was.equals("key", rows["key"])),
+        carried=pd.concat(
+            [kept, lost.assign(status=GONE, reason="", message="")], ignore_index=True
+        ),
+        gone=tuple(leaving.loc[positions(leaving["key"], _heirs(rows, was)) < 0, "utterance_id"]),
         n_known=int((known.loc[is_mine, "status"] == LIVE).sum()),
         n_vanished=int(is_away.sum()) + int((lost["status"] == LIVE).sum()),
         pending=_pending(rows, paths, states),
@@ -276,17 +285,18 @@ def _with_keys(rows: pd.DataFrame, was: _Was) -> pd.DataFrame:
     A file that comes back as it was then costs nothing.
     """
     is_away = (rows["audio_sha256"] == "").to_numpy(bool)
-    is_same = was.equals("audio_sha256", rows["audio_sha256"]) & ~is_away
+    sha256 = rows["audio_sha256"].where(~is_away, was.column("audio_sha256"))
+    is_same = was.equals("audio_sha256", sha256)
     for name in ("start", "end"):
         is_same &= was.equals(name, rows[name])
-    key = was.column("key").to_numpy(object, copy=True) if not is_same.all() else None
-    if key is None:
-        return rows.assign(key=was.column("key"))
-    fresh = np.flatnonzero(~is_same & ~is_away)
+    if is_same.all():
+        return rows.assign(key=was.column("key"), audio_sha256=sha256)
+    rows = rows.assign(audio_sha256=sha256)
+    key = was.column("key").where(is_same, "").to_numpy(object, copy=True)
+    fresh = np.flatnonzero(~is_same & (sha256 != "").to_numpy(bool))
     columns = (rows[name].iloc[fresh].tolist() for name in ("audio_sha256", "start", "end"))
     key[fresh] = [content_key(*row) for row in zip(*columns, strict=True)]
-    sha256 = rows["audio_sha256"].where(~is_away, was.column("audio_sha256"))
-    return rows.assign(key=pd.Series(key, dtype="str"), audio_sha256=sha256)
+    return rows.assign(key=pd.Series(key, dtype="str"))
 
 
 def _decided(
@@ -329,9 +339,8 @@ def _decided(
 
 def _same_labels(rows: pd.DataFrame, was: _Was) -> NDArray[np.bool_]:
     is_same = np.ones(len(rows), bool)
-    for name in rows.columns.difference(["utterance_id", "corpus", "file", "start", "end"]):
-        if name not in PLACE_COLUMNS:
-            is_same &= was.equals(name, rows[name])
+    for name in rows.columns.difference(list(NOT_LABELS)):
+        is_same &= was.equals(name, rows[name])
     return is_same
 
 
@@ -341,12 +350,28 @@ def _keys_of_old_names(others: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
     return tombs.loc[positions(_names(tombs), _names(rows)) < 0, "key"]
 
 
-def _is_taken_over(others: pd.DataFrame, rows: pd.DataFrame) -> NDArray[np.bool_]:
-    """Mark tombstones whose content is in use again, and rows of a rebuilt store without a file."""
-    if others.empty:
-        return np.zeros(0, bool)
-    is_spare = (others["status"] == GONE) | (others["file"] == "")
-    return np.asarray(is_spare, bool) & (positions(others["key"], rows["key"]) >= 0)
+def _heirs(rows: pd.DataFrame, was: "_Was") -> pd.Series:
+    """Keys of rows whose name is new: what has left may live on there."""
+    return rows.loc[~was.is_known & (rows["key"] != ""), "key"]
+
+
+def _still_apart(others: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Leave out what the manifest's rows stand for now.
+
+    That is: tombstones whose content is in use again, and rows that a store was rebuilt with, which
+    know no file: theirs is the manifest's utterance of that content. One of that name and of other
+    content has the place of its earlier bytes.
+    """
+    is_tomb = others["status"] == GONE
+    is_bare = ~is_tomb & (others["file"] == "")
+    is_used = positions(others["key"], rows["key"]) >= 0
+    is_named = is_bare & (positions(others["utterance_id"], rows["utterance_id"]) >= 0)
+    if is_named.any():
+        texts = {"status": GONE, "reason": REPLACED, "message": ""}
+        others = others.assign(
+            **{name: others[name].mask(is_named, text) for name, text in texts.items()}
+        )
+    return others[~((is_tomb | is_bare) & is_used)]
 
 
 def _pending(rows: pd.DataFrame, paths: pd.Series, states: pd.DataFrame) -> pd.DataFrame:

@@ -108,6 +108,10 @@ def extract_shard(task: ShardTask) -> ShardResult:
         _Crumb(task) as crumb,
         ShardWriter(folder / "shards", _header(recipe, network), task.shard) as shard,
     ):
+        # Asked once the unfinished file is there: whoever takes over after this deletes it before
+        # looking at what is published, and what is deleted cannot be published any more.
+        if not may_go_on(folder, task.lock_token):
+            return ShardResult(left=task.items)
         events = window_events(crumb.passing(task.items), recipe)
         work = _Work(shard, functools.partial(may_go_on, folder, task.lock_token))
         try:
@@ -191,8 +195,17 @@ def take_crumb(task: ShardTask) -> int | None:
         (at,) = struct.unpack("<q", path.read_bytes())
     except (OSError, struct.error):
         return None
-    path.unlink()
+    path.unlink(missing_ok=True)
     return int(at)
+
+
+def withdraw(task: ShardTask) -> None:
+    """Make sure that a task which is given to somebody else is not published after all.
+
+    The worker that is taken for dead may only have been out of reach.
+    """
+    for path in (Path(task.store) / "shards").glob(f".{task.shard}.*{PARTIAL}"):
+        path.unlink(missing_ok=True)
 
 
 def published_result(task: ShardTask) -> ShardResult | None:

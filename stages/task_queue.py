@@ -15,7 +15,7 @@ import pandas as pd
 from features_cache.shard import new_shard_name
 from stages.plan import Item, Plan
 from stages.segment_features import Failed
-from stages.shard_work import ShardResult, ShardTask, published_result, take_crumb
+from stages.shard_work import ShardResult, ShardTask, published_result, take_crumb, withdraw
 
 TASK_AUDIO_BYTES = 32 * 2**20
 """Audio handed out in one task at most."""
@@ -69,6 +69,7 @@ class TaskQueue:
         was at is put back by itself, or, the second time, given up.
         """
         at = take_crumb(task)
+        withdraw(task)
         result = published_result(task)
         if result is None:
             left = ShardResult(left=task.items)

@@ -66,12 +66,12 @@ def write_corpus(folder: Path, n: int = 8) -> pd.DataFrame:
     )
 
 
-def write_short_corpus(folder: Path, n: int) -> pd.DataFrame:
+def write_short_corpus(folder: Path, n: int, shortest_s: float = 0.4) -> pd.DataFrame:
     """Write `n` wav files of about a second each, long ago; return their manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(n):
         path = folder / f"u{i}.wav"
-        soundfile.write(path, voice_like(0.4 + 0.07 * (i % 20), seed=i), 16000)
+        soundfile.write(path, voice_like(shortest_s + 0.07 * (i % 20), seed=i), 16000)
         os.utime(path, ns=(10**18 + i, 10**18 + i))  # so that its hash is remembered at once
     names = [f"u{i}" for i in range(n)]
     files = [f"{name}.wav" for name in names]

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from pipeline import options
-from pipeline.errors import QUARANTINED
+from pipeline.errors import INTERRUPTED, QUARANTINED
 from pipeline.session import Session
 from pipeline.workdir import Workdir
 
@@ -35,6 +35,8 @@ def extract(
     recipe_name: str,
     dry_run: bool,
     part: tuple[int, int] | None,
+    until: str | None,
+    max_hours: float | None,
     **how: Any,  # noqa: ANN401 - the fields of ExtractOptions
 ) -> int:
     """Stage one: segment features of every utterance of a MANIFEST, into the recipe's store.
@@ -46,16 +48,21 @@ def extract(
     Example: emostack extract emodb.csv --audio /data/emodb
     """
     from pipeline.extraction import ExtractOptions, Job, extract_features, plan_features
+    from pipeline.stopping import deadline
     from stages.manifest import read_manifest
     from stages.recipe import load_recipe, resolve
 
+    limit = deadline(until, max_hours)
     rows = read_manifest(manifest, audio=audio, allow_absolute=allow_absolute)
     recipe = resolve(load_recipe(recipe_name), download=not dry_run)
     job = Job(manifest=rows, root=audio or manifest.parent, recipe=recipe)
     job = job.part(*part) if part else job
     run = plan_features if dry_run else extract_features
-    fields = run(session, workdir, job, ExtractOptions(**how)).fields
+    features = run(session, workdir, job, ExtractOptions(limit=limit, **how))
+    fields = features.fields
     session.result(fields, _dry_text(fields) if dry_run else _done_text(fields, workdir))
+    if features.was_interrupted:
+        return INTERRUPTED
     return QUARANTINED if fields["n_quarantined"] and not dry_run else 0
 
 
@@ -70,6 +77,7 @@ def extract(
     help="The file to write.",
 )
 @options.recipe
+@options.generation
 @options.common
 def export(
     session: Session,
@@ -78,6 +86,7 @@ def export(
     to: str,
     output: Path,
     recipe_name: str,
+    generation: int | None,
 ) -> None:
     """Write the features and labels of a MANIFEST to one file, for others.
 
@@ -90,7 +99,7 @@ def export(
     from stages.manifest import read_manifest
 
     rows = read_manifest(manifest, allow_absolute=True)
-    store, recipe = open_store(workdir, recipe_name)
+    store, recipe = open_store(workdir, recipe_name, generation)
     selection = select(rows, store)
     if selection.left_out:
         session.warn(f"{len(selection.left_out)} quarantined utterances are left out")

@@ -253,7 +253,8 @@ def _waste_lines(waste: dict[str, Any], *, is_sure: bool) -> list[str]:
         lines.append(
             f"  features of {waste['n_held']} more are held by generations that are kept: {holders}"
         )
-    if (waste["generations"] or waste["n_shards"]) and not is_sure:
+    has_any = any(waste[name] for name in ("generations", "n_shards", "n_damaged"))
+    if has_any and not is_sure:
         lines.append("  run it with --yes to free it")
     return lines
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @options.manifest
 @options.audio
 @options.recipe
+@options.generation
 @options.seeds
 @options.training
 @click.option(
@@ -34,6 +35,7 @@ def train(
     manifest: Path,
     audio: Path | None,
     recipe_name: str,
+    generation: int | None,
     seeds: int,
     folds: str,
     title: str,
@@ -41,7 +43,8 @@ def train(
 ) -> None:
     """Stage two: cross-validate and train a classifier on the cached features of a MANIFEST.
 
-    Folds never share a speaker. The audio is only needed for the report's spectrograms.
+    Folds never share a speaker. The audio is only needed for the report's spectrograms. A run is
+    repeated by its own manifest.csv and --generation.
 
     \b
     Example: emostack train emodb.csv --seeds 3
@@ -52,7 +55,7 @@ def train(
     from stages.train_options import TrainOptions
 
     rows = read_manifest(manifest, audio=audio, allow_absolute=True)
-    store, recipe = open_store(workdir, recipe_name)
+    store, recipe = open_store(workdir, recipe_name, generation)
     fields = run_training(
         session,
         workdir,

@@ -95,7 +95,11 @@ def reproduce(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Instead of a reader and its folder: a manifest that something else keeps up to date.",
 )
-@options.audio
+@click.option(
+    "--audio",
+    type=click.Path(path_type=Path),  # a disk that is not mounted is for the page to tell
+    help="Folder that the manifest's files are relative to. Default: the corpus' or manifest's.",
+)
 @options.allow_absolute
 @click.option(
     "--map",
@@ -138,8 +142,7 @@ def nightly(session: Session, workdir: Workdir, **given: Any) -> int:  # noqa: A
       until = "06:00"
       seeds = 3
     """
-    from pipeline.night import night_options, run_night
+    from pipeline.night import run_night
+    from pipeline.night_options import night_options
 
-    fields = run_night(session, workdir, night_options(workdir, **given))
-    session.result(fields, f"{fields['summary']}\n{fields['page']}")
-    return int(fields["exit_status"])
+    return run_night(session, workdir, night_options(workdir, **given))

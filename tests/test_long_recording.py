@@ -1,0 +1,103 @@
+"""A recording of three hours: little memory, and the features of one that is read whole."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from features_cache.store import Store
+from stages.frontend.logmel import logmel_of
+from stages.frontend.segments import windows
+from stages.manifest import complete
+from stages.recipe import Recipe, load_recipe, resolve
+from stages.shard_work import load_network
+from tests.hostile_audio import RATE, voice_like
+from tests.small_job import RECIPE, ROOT, Job
+
+MEASURE = """
+import os, sys
+pid = os.posix_spawn(sys.executable, [sys.executable, "-c", *sys.argv[1:]], os.environ)
+_, status, usage = os.wait4(pid, 0)
+print(usage.ru_maxrss, file=sys.stderr)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""A small process between the test and the command: a child's peak counts what forked it."""
+
+SPARSE = RECIPE + "[segments]\nshift_frames = 64\n"
+"""Every frame once: a quarter of the default's segments, of the same audio."""
+
+MP3_TOLERANCE = 1e-5
+"""Of a feature; they are about 1. A decoder may round otherwise from block to block."""
+
+
+def write_recording(path: Path, minutes: int) -> None:
+    """Write sound that never repeats within seven minutes."""
+    stretches = [voice_like(60.0, seed=seed) for seed in range(min(7, minutes))]
+    with soundfile.SoundFile(path, "w", RATE, 1) as file:
+        for minute in range(minutes):
+            file.write(stretches[minute % len(stretches)])
+
+
+def job_of(folder: Path, files: list[str]) -> Job:
+    job = Job(folder)
+    (folder / "tiny.toml").write_text(SPARSE)
+    job.recipe = resolve(load_recipe(str(folder / "tiny.toml")))
+    job.store_folder = job.workdir.store_folder(job.recipe.recipe_id)
+    rows = {"utterance_id": files, "file": files, "speaker": "s", "emotion": "", "corpus": "long"}
+    job.manifest = complete(pd.DataFrame(rows))
+    return job
+
+
+def peak_bytes(job: Job) -> int:
+    """Extract in a process of its own; the most memory it had."""
+    program = "from pipeline.cli import main; main()"
+    command = [sys.executable, "-c", MEASURE, program, *map(str, job.words())]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n_left"] == 0
+    return 1024 * int(done.stderr.split()[-1])
+
+
+def read_whole(path: Path, recipe: Recipe) -> NDArray[np.float32]:
+    """Features of a recording that is decoded, transformed and cut in one piece."""
+    samples, rate = soundfile.read(path, dtype="float32")
+    assert rate == RATE
+    frames = np.concatenate(list(logmel_of([samples], recipe.frontend)), axis=1)
+    cuts = np.concatenate([cut for cut, _ in windows([frames], recipe.segments)])
+    network = load_network(recipe.to_json(), 32)
+    return np.concatenate([network(cuts[i : i + 32]) for i in range(0, len(cuts), 32)])
+
+
+@pytest.mark.slow
+def test_three_hours_take_as_little_memory_as_seconds_and_give_the_features_of_the_whole(
+    tmp_path: Path,
+) -> None:
+    short = job_of(tmp_path / "short", [f"{i}.wav" for i in range(10)])
+    for i in range(10):
+        soundfile.write(short.audio / f"{i}.wav", voice_like(3.0, seed=i), RATE)
+    long = job_of(tmp_path / "long", ["long.wav"])
+    write_recording(long.audio / "long.wav", 180)
+    above = peak_bytes(long) - peak_bytes(short)
+    assert above < 300 * 2**20
+    found = Store(long.store_folder).stack("long.wav")
+    assert len(found) > 10_000
+    assert found.tobytes() == read_whole(long.audio / "long.wav", long.recipe).tobytes()
+
+
+@pytest.mark.slow
+def test_twenty_minutes_of_flac_and_mp3_give_the_features_of_the_whole(tmp_path: Path) -> None:
+    job = job_of(tmp_path / "job", ["long.flac", "long.mp3"])
+    for file in job.manifest["file"]:
+        write_recording(job.audio / file, 20)
+    job.extract()
+    flac, mp3 = (Store(job.store_folder).stack(file) for file in job.manifest["file"])
+    assert flac.tobytes() == read_whole(job.audio / "long.flac", job.recipe).tobytes()
+    np.testing.assert_allclose(
+        mp3, read_whole(job.audio / "long.mp3", job.recipe), atol=MP3_TOLERANCE
+    )
