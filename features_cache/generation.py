@@ -26,6 +26,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features_cache.atomic import atomic_write
@@ -112,6 +113,21 @@ class Generation:
     def quarantined(self) -> pd.DataFrame:
         """The rows whose audio gave no features."""
         return self.rows[self.rows["status"] == QUARANTINED]
+
+    def live_column(self, name: str) -> pd.Series:
+        """Read one column of the live rows, and not the others; empty texts where there is none.
+
+        Raises
+        ------
+        GenerationError
+            The file is torn.
+        """
+        if self.file is None:
+            return empty_rows()[name if name in PLACE_COLUMNS else "utterance_id"]
+        is_there = name in pq.read_schema(self.file).names
+        table = read_table(self.file, columns=[name, "status"] if is_there else ["status"])
+        rows = _frame(table.filter(pc.equal(table["status"], LIVE)))
+        return rows[name] if is_there else rows["status"].str.slice(0, 0)
 
     def find(self, utterance_id: str) -> pd.DataFrame:
         """All rows of one name, without reading the others.

@@ -21,22 +21,20 @@ TEXT_COLUMNS = ("utterance_id", "corpus", "view", "key", "shard", "speaker", "em
 
 def write_index_file(path: Path, generation: Generation) -> None:
     """Write ``store.h5`` for a generation, atomically, beside the folder ``shards``."""
-    live = generation.live
     text = h5py.string_dtype("utf-8")
     with atomic_write(path) as partial, hdf5_file(partial) as file:
         file.attrs["format"] = 1
         file.attrs["generation"] = generation.number
         file.attrs["recipe_id"] = generation.recipe_id
-        for column in TEXT_COLUMNS:
-            data = file.create_dataset(column, (len(live),), dtype=text)
-            if column in live:
-                for first in range(0, len(live), BLOCK):
-                    block = live[column].iloc[first : first + BLOCK]
-                    data[first : first + BLOCK] = block.to_numpy(object)
+        for column in TEXT_COLUMNS:  # one at a time: a million rows take their room
+            values = generation.live_column(column)
+            data = file.create_dataset(column, (len(values),), dtype=text)
+            for first in range(0, len(values), BLOCK):
+                data[first : first + BLOCK] = values.iloc[first : first + BLOCK].to_numpy(object)
         for column in ("row_start", "row_end"):
-            file.create_dataset(column, data=live[column].to_numpy(np.int64))
+            file.create_dataset(column, data=generation.live_column(column).to_numpy(np.int64))
         links = file.create_group("shards")
-        for name in sorted(live["shard"].unique()):
+        for name in sorted(generation.live_column("shard").unique()):
             links[name] = h5py.ExternalLink(f"shards/{name}", "/")
 
 

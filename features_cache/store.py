@@ -37,6 +37,7 @@ from features_cache.generation import (
 )
 from features_cache.index_file import index_generation, write_index_file
 from features_cache.keys import CLEAN, file_sha256
+from features_cache.lookup import positions
 from features_cache.shard import (
     PublishedShard,
     ShardEntry,
@@ -176,12 +177,17 @@ class Store:
         """
         rows = self.generation.rows
         there = {path.name for path in self.shards_folder.glob("*.h5")}
-        named = rows.loc[rows["shard"].isin(there), [*Place.COLUMNS, "status"]]
-        is_gone = named.pop("status") == GONE
-        if is_gone.any():  # a tombstone's place counts last
-            named = pd.concat([named[~is_gone], named[is_gone]])
+        is_there = rows["shard"].isin(there).to_numpy(copy=True)
+        is_gone = (rows["status"] == GONE).to_numpy(bool)
+        tombs = rows.loc[is_gone, "key"]
+        # A tombstone counts only where nobody else has its key.
+        in_use = rows.loc[(positions(rows["key"], tombs) >= 0) & ~is_gone, "key"]
+        is_there[np.flatnonzero(is_gone)[positions(tombs, in_use) >= 0]] = False
+        named = rows[list(Place.COLUMNS)]
         found = self.orphaned(self.orphans())[list(Place.COLUMNS)]
-        return pd.concat([named, found], ignore_index=True)
+        if is_there.all() and found.empty:
+            return named
+        return pd.concat([named[is_there], found], ignore_index=True)
 
     def orphaned(self, names: Iterable[str]) -> pd.DataFrame:
         """Say what is in shards of killed runs.

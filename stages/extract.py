@@ -177,8 +177,9 @@ def _publish(
 ) -> pd.DataFrame:
     rows = next_rows(plan, made, is_cut_short=is_cut_short)
     if plan.is_news or dict(run.audio).items() - store.generation.audio.items():
-        named = pd.concat([plan.carried, rows.drop(columns="change"), replaced(plan, rows)])
-        table = pd.concat([named, spare(store, named, made)], ignore_index=True)
+        table = pd.concat([plan.carried, rows.drop(columns="change"), replaced(plan, rows)])
+        rest = spare(store, table, made)
+        table = table if rest.empty else pd.concat([table, rest])
         store.publish(table, recipe.recipe_id, made.shards, audio=run.audio)
     else:
         store.show()

@@ -55,7 +55,7 @@ class Made:
 
 
 def next_rows(plan: Plan, made: Made, *, is_cut_short: bool = False) -> pd.DataFrame:
-    """Fill in what the results say of the plan's pending rows.
+    """Fill in what the results say of the plan's pending rows, which come last.
 
     A row that was not reached stays as the generation has it; one that is new drops out.
 
@@ -77,7 +77,7 @@ def next_rows(plan: Plan, made: Made, *, is_cut_short: bool = False) -> pd.DataF
     missed = placed.index[~is_live].difference(failed.index)
     kept = plan.before.loc[plan.before.index.intersection(missed)]
     kept = kept.assign(change=plan.rows.loc[kept.index, "change"])
-    return pd.concat([plan.rows[~is_open], live, failed, kept]).sort_index()
+    return pd.concat([plan.rows[~is_open], live, failed, kept])
 
 
 def spare(store: Store, rows: pd.DataFrame, made: Made) -> pd.DataFrame:
@@ -85,7 +85,9 @@ def spare(store: Store, rows: pd.DataFrame, made: Made) -> pd.DataFrame:
 
     Without them it would be forgotten: from now on that shard is one that a generation names.
     """
-    names = {*store.orphans()} & {*rows["shard"].unique()} - {shard.name for shard in made.shards}
+    names = {*store.orphans()} - {shard.name for shard in made.shards}
+    if names:
+        names &= {*rows["shard"].unique()}
     found = store.orphaned(sorted(names))
     found = found[positions(found["key"], rows["key"]) < 0]
     return found.assign(status=GONE, corpus="", file="", start=0.0)
@@ -107,7 +109,7 @@ def newly_quarantined(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
     reasons_before = plan.rows.loc[bad.index, "reason"]
     is_known = (bad["change"] == "retried") & (bad["reason"] == reasons_before)
     is_known |= (bad["change"] == "quarantined") & ~bad["utterance_id"].isin(plan.newly_bad)
-    return bad[~is_known & ~is_left]
+    return bad[~is_known & ~is_left].sort_index()
 
 
 def _failed(rows: pd.DataFrame, made: Made) -> pd.DataFrame:

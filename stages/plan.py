@@ -146,7 +146,7 @@ def make_plan(
     """
     rows, known = _same_columns(_as_rows(manifest, states), known)
     is_mine = _is_mine(known, rows, elsewhere)
-    was = _Was(known[is_mine], rows)
+    was = _Was(known, is_mine, rows)
     rows = place_rows(_with_keys(rows, was), places)
     leaving, others = was.left_over(), known[~is_mine]
     left_keys = pd.concat([leaving["key"], _keys_of_old_names(others, rows)])
@@ -177,25 +177,28 @@ class _Was:
 
     Parameters
     ----------
-    mine : the generation's rows of these utterances, tombstones left out
+    known : the generation's rows
+    is_mine : marks those that the manifest speaks for
     rows : the manifest's
     """
 
-    def __init__(self, mine: pd.DataFrame, rows: pd.DataFrame) -> None:
-        self._mine = mine
-        self._at = positions(_names(rows), _names(mine))
-        self.is_known = self._at >= 0
+    def __init__(self, known: pd.DataFrame, is_mine: NDArray[np.bool_], rows: pd.DataFrame) -> None:
+        self._known, self._is_mine = known, is_mine
+        mine, names = np.flatnonzero(is_mine), _names(known)
+        found = positions(_names(rows), names if is_mine.all() else names.take(mine))
+        self.is_known = found >= 0
+        self._at = np.where(self.is_known, mine[found], -1) if len(mine) else found
 
     def column(self, name: str) -> pd.Series:
         """Text of one column; empty where the generation does not know the row."""
-        if self._mine.empty:
+        if self._known.empty:
             return _blank(len(self._at))
         column = self._taken(name)
         return column if self.is_known.all() else column.where(self.is_known, "")
 
     def equals(self, name: str, now: pd.Series) -> NDArray[np.bool_]:
         """Mark where a column says what it said; never where the row is unknown."""
-        if self._mine.empty:
+        if self._known.empty:
             return np.zeros(len(self._at), bool)
         old = self._taken(name)
         is_same = old == now
@@ -205,21 +208,21 @@ class _Was:
 
     def equals_all(self, rows: pd.DataFrame) -> bool:
         """Tell whether every row is as it was."""
-        return all(self.equals(name, rows[name]).all() for name in self._mine.columns)
+        return all(self.equals(name, rows[name]).all() for name in self._known.columns)
 
     def rows(self, mask: NDArray[np.bool_]) -> pd.DataFrame:
         """Whole rows of the generation, with the manifest's row numbers as index."""
         which = np.flatnonzero(mask & self.is_known)
-        return self._mine.take(self._at[which]).set_index(which)
+        return self._known.take(self._at[which]).set_index(which)
 
     def left_over(self) -> pd.DataFrame:
-        """Rows that the manifest does not name."""
-        is_named = np.zeros(len(self._mine), bool)
-        is_named[self._at[self.is_known]] = True
-        return self._mine[~is_named]
+        """Rows that the manifest speaks for and does not name."""
+        is_left = self._is_mine.copy()
+        is_left[self._at[self.is_known]] = False
+        return self._known[is_left]
 
     def _taken(self, name: str) -> pd.Series:
-        return self._mine[name].take(np.maximum(self._at, 0)).reset_index(drop=True)
+        return self._known[name].take(np.maximum(self._at, 0)).reset_index(drop=True)
 
 
 def place_rows(rows: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
