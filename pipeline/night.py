@@ -123,7 +123,11 @@ class _Night:
             **words,
             "ended": datetime.now().astimezone().isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self._began, 3),
-            "peak_rss_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+            "peak_rss_bytes": 1024
+            * max(
+                resource.getrusage(whose).ru_maxrss
+                for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+            ),
             "warnings": self._session.warnings,
         }
         self.write()
