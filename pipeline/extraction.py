@@ -1,8 +1,7 @@
 """Stage one as one job: lock, hash, plan, extract, publish."""
 
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from features_cache.generation import empty_rows
 from features_cache.lock import WriterLock, writer_lock
 from features_cache.store import Place, Store
 from pipeline.cluster import default_workers, open_workers
+from pipeline.extraction_words import Watch, contract_fields, tell_plan, tell_quarantined
 from pipeline.options import FAIL_THRESHOLD
 from pipeline.progress import meter
 from pipeline.session import Session
@@ -28,7 +28,7 @@ from stages.extract import (
     refuse_vanished,
 )
 from stages.manifest import audio_paths, in_part
-from stages.plan import CHANGES, Plan, make_plan
+from stages.plan import Plan, make_plan
 from stages.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
 
 LITTLE_AUDIO_BYTES = 8 * 2**20
 """Less work than this (four minutes of 16 kHz PCM) is done before a cluster has started."""
-
-SHOWN = 5
-"""Names shown of each kind of change, and failures told one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,13 +115,13 @@ def plan_features(
     folder = workdir.store_folder(job.recipe.recipe_id)
     store = Store(folder) if (folder / "recipe.json").exists() else None
     plan = _plan(session, workdir, job, store, options, None)
-    _tell(session, plan)
+    tell_plan(session, plan)
     try:
         refuse_vanished(plan, options.fail_threshold)
     except MostlyBrokenError as error:
         session.warn(f"this would be refused: {error}")
     number = store.generation.number if store else 0
-    fields = _fields(job.recipe, plan, None, number, 0.0)
+    fields = contract_fields(job.recipe, plan, None, number, 0.0)
     return Features(plan=plan, done=None, fields=fields)
 
 
@@ -163,7 +160,7 @@ def extract_features(
     with writing(session, workdir, job.recipe) as (store, lock):
         _refuse_nothing(job, store)
         plan = _plan(session, workdir, job, store, options, limit)
-        _tell(session, plan)
+        tell_plan(session, plan)
         refuse_vanished(plan, options.fail_threshold)
         on_plan(plan)
         with stoppable(lock, limit, session.say) as stop:
@@ -175,8 +172,10 @@ def extract_features(
                 audio=job.audio,
             )
             done = _carry_out(session, workdir, plan, store, job.recipe, options, run)
-    _tell_quarantined(session, done)
-    fields = _fields(job.recipe, plan, done, done.generation.number, time.monotonic() - began)
+    tell_quarantined(session, done)
+    fields = contract_fields(
+        job.recipe, plan, done, done.generation.number, time.monotonic() - began
+    )
     stopped_by = stop.reason if done.n_left or stop.was_signal else ""
     if stopped_by:
         tell = session.say if stop.was_signal else session.warn
@@ -294,92 +293,9 @@ def _carry_out(
         ) as workers,
         meter("extracting", len(plan.pending), quiet=session.quiet) as progress,
     ):
-        watch = _Watch(session, store.shards_folder, len(plan.pending))
+        watch = Watch(session, store.shards_folder, len(plan.pending))
 
         def on_result(result: "ShardResult") -> None:
             progress.advance(*watch.count(result))
 
         return extract(plan, store, recipe, workers, replace(run, on_result=on_result))
-
-
-class _Watch:
-    """Counts what is done, and says in time that the disk will not do."""
-
-    def __init__(self, session: Session, folder: Path, n_utterances: int) -> None:
-        self._session, self._folder, self._n_utterances = session, folder, n_utterances
-        self._began = time.monotonic()
-        self._n_segments = self._n_ended = self._n_bytes = 0
-        self._has_warned = False
-
-    def count(self, result: "ShardResult") -> tuple[int, str]:
-        """Count a result; give how many utterances it ended, and the rate so far in words."""
-        n_ended = len(result.failures)
-        if result.shard:
-            n_ended += len(result.shard.entries)
-            self._n_bytes += (self._folder / result.shard.name).stat().st_size
-        self._n_ended += n_ended
-        self._n_segments += result.n_segments
-        self._look_at_disk()
-        rate = self._n_segments / (time.monotonic() - self._began)
-        return n_ended, f"{rate:.0f} segments/s"
-
-    def _look_at_disk(self) -> None:
-        if self._has_warned or not self._n_ended:
-            return
-        needed = self._n_bytes / self._n_ended * (self._n_utterances - self._n_ended)
-        free = shutil.disk_usage(self._folder).free
-        if needed > free:
-            self._has_warned = True
-            self._session.warn(
-                f"about {needed / 2**30:.1f} GiB more will be needed in {self._folder}, and "
-                f"{free / 2**30:.1f} GiB are free; make room, or the run will end before its time"
-            )
-
-
-def _tell(session: Session, plan: Plan) -> None:
-    for change in CHANGES:
-        n = plan.count(change)
-        if n:
-            names = "" if change == "skipped" else _names(plan.ids(change, SHOWN), n)
-            session.say(f"{change:>12} {n:6d}  {names}".rstrip())
-    if plan.gone:
-        session.say(
-            f"{'gone':>12} {len(plan.gone):6d}  {_names(plan.gone[:SHOWN], len(plan.gone))}"
-        )
-    session.say(f"{'to extract':>12} {len(plan.pending):6d}")
-
-
-def _names(ids: Sequence[str], n: int) -> str:
-    shown = ", ".join(repr(name) for name in ids)
-    return shown + (", ..." if n > len(ids) else "")
-
-
-def _tell_quarantined(session: Session, done: Extraction) -> None:
-    news = done.newly_quarantined
-    columns = (news[name].iloc[:SHOWN] for name in ("utterance_id", "reason", "message"))
-    for name, code, message in zip(*columns, strict=True):
-        session.warn(f"quarantined {name!r}: {code}: {message}")
-    if len(news) > SHOWN:
-        left = len(news) - SHOWN
-        session.warn(f"and {left} more; 'emostack store ls --quarantined' lists them")
-
-
-def _fields(
-    recipe: Recipe, plan: Plan, done: Extraction | None, generation: int, seconds: float
-) -> dict[str, Any]:
-    n_segments = done.n_segments if done else 0
-    return {
-        "recipe_id": recipe.recipe_id,
-        **{f"n_{change}": plan.count(change) for change in CHANGES if change != "quarantined"},
-        "n_gone": len(plan.gone),
-        "n_to_extract": len(plan.pending),
-        "n_left": done.n_left if done else len(plan.pending),
-        "n_quarantined": len(done.newly_quarantined if done else plan.newly_bad),
-        "n_quarantined_total": sum(done.quarantined.values())
-        if done
-        else plan.count("quarantined"),
-        "n_segments": n_segments,
-        "seconds": round(seconds, 3),
-        "segments_per_second": round(n_segments / done.seconds, 1) if done and n_segments else 0.0,
-        "generation": generation,
-    }

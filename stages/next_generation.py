@@ -10,7 +10,8 @@ from features_cache.generation import GONE, LIVE, QUARANTINED, REPLACED
 from features_cache.lookup import positions
 from features_cache.shard import PublishedShard
 from features_cache.store import Place, Store
-from stages.plan import PENDING, Plan, place_rows
+from stages.plan import PENDING, Plan
+from stages.plan_columns import place_rows
 
 if TYPE_CHECKING:  # imports Keras: seconds that a night without work does not have to spend
     from stages.segment_features import Failed

@@ -16,12 +16,19 @@ from features_cache.generation import (
     GONE,
     LIVE,
     NOT_LABELS,
-    PLACE_COLUMNS,
     QUARANTINED,
     REPLACED,
 )
-from features_cache.keys import CLEAN, content_key
-from features_cache.lookup import joined, positions
+from features_cache.keys import CLEAN
+from features_cache.lookup import positions
+from stages.plan_columns import (
+    Was,
+    as_rows,
+    names_of,
+    place_rows,
+    same_columns,
+    with_keys,
+)
 
 CHANGES = ("new", "changed", "renamed", "relabelled", "skipped", "retried", "quarantined")
 """What a plan says of each row of the manifest, besides the utterances that are gone."""
@@ -144,10 +151,10 @@ def make_plan(
     Plan
         Nothing has been done yet.
     """
-    rows, known = _same_columns(_as_rows(manifest, states), known)
+    rows, known = same_columns(as_rows(manifest, states), known)
     is_mine = _is_mine(known, rows, elsewhere)
-    was = _Was(known, is_mine, rows)
-    rows = place_rows(_with_keys(rows, was), places)
+    was = Was(known, is_mine, rows)
+    rows = place_rows(with_keys(rows, was), places)
     leaving, others = was.left_over(), known[~is_mine]
     left_keys = pd.concat([leaving["key"], _keys_of_old_names(others, rows)])
     rows = _decided(rows, states, was, left_keys, retry=retry_quarantined)
@@ -172,105 +179,6 @@ def make_plan(
     )
 
 
-class _Was:
-    """What the generation says of each row of the manifest, a column at a time.
-
-    Parameters
-    ----------
-    known : the generation's rows
-    is_mine : marks those that the manifest speaks for
-    rows : the manifest's
-    """
-
-    def __init__(self, known: pd.DataFrame, is_mine: NDArray[np.bool_], rows: pd.DataFrame) -> None:
-        self._known, self._is_mine = known, is_mine
-        mine, names = np.flatnonzero(is_mine), _names(known)
-        found = positions(_names(rows), names if is_mine.all() else names.take(mine))
-        self.is_known = found >= 0
-        self._at = np.where(self.is_known, mine[found], -1) if len(mine) else found
-
-    def column(self, name: str) -> pd.Series:
-        """Text of one column; empty where the generation does not know the row."""
-        if self._known.empty:
-            return _blank(len(self._at))
-        column = self._taken(name)
-        return column if self.is_known.all() else column.where(self.is_known, "")
-
-    def equals(self, name: str, now: pd.Series) -> NDArray[np.bool_]:
-        """Mark where a column says what it said; never where the row is unknown."""
-        if self._known.empty:
-            return np.zeros(len(self._at), bool)
-        old = self._taken(name)
-        is_same = old == now
-        if pd.api.types.is_float_dtype(old):
-            is_same |= old.isna() & now.isna()
-        return np.asarray(is_same, bool) & self.is_known
-
-    def equals_all(self, rows: pd.DataFrame) -> bool:
-        """Tell whether every row is as it was."""
-        return all(self.equals(name, rows[name]).all() for name in self._known.columns)
-
-    def rows(self, mask: NDArray[np.bool_]) -> pd.DataFrame:
-        """Whole rows of the generation, with the manifest's row numbers as index."""
-        which = np.flatnonzero(mask & self.is_known)
-        return self._known.take(self._at[which]).set_index(which)
-
-    def left_over(self) -> pd.DataFrame:
-        """Rows that the manifest speaks for and does not name."""
-        is_left = self._is_mine.copy()
-        is_left[self._at[self.is_known]] = False
-        return self._known[is_left]
-
-    def _taken(self, name: str) -> pd.Series:
-        return self._known[name].take(np.maximum(self._at, 0)).reset_index(drop=True)
-
-
-def place_rows(rows: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
-    """Fill in where each row's features are, for rows whose key has a place."""
-    at = positions(rows["key"], places["key"])
-    found = places.take(at[at >= 0])
-    if len(found) < len(rows):
-        blank = {"shard": "", "row_start": 0, "row_end": 0}
-        is_placed = np.flatnonzero(at >= 0)
-        found = found.set_index(is_placed).reindex(range(len(rows))).fillna(blank)
-    kinds = {name: PLACE_COLUMNS[name] for name in ("shard", "row_start", "row_end")}
-    columns = {
-        name: found[name].astype(kind).to_numpy()
-        if kind == "int64"
-        else found[name].astype(kind).array
-        for name, kind in kinds.items()
-    }
-    return rows.assign(**columns)
-
-
-def _as_rows(manifest: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
-    """Give the manifest's rows the columns of a generation, as far as they are known."""
-    blank = _blank(len(manifest))
-    numbers = {name: 0 for name, kind in PLACE_COLUMNS.items() if kind == "int64"}
-    texts = {name: blank for name, kind in PLACE_COLUMNS.items() if kind == "str"}
-    view = pd.Series([CLEAN], dtype="str").take(np.zeros(len(manifest), int)).reset_index(drop=True)
-    return manifest.reset_index(drop=True).assign(
-        **{**texts, **numbers, "view": view, "audio_sha256": states["sha256"]}
-    )
-
-
-def _blank(n: int) -> pd.Series:
-    return pd.Series([""], dtype="str").take(np.zeros(n, int)).reset_index(drop=True)
-
-
-def _same_columns(rows: pd.DataFrame, known: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give either table the columns of the other: a column that is not there reads as empty."""
-    for name in rows.columns.difference(known.columns):
-        known = known.assign(**{name: pd.Series("", index=known.index).astype(rows[name].dtype)})
-    for name in known.columns.difference(rows.columns):
-        rows = rows.assign(**{name: _blank(len(rows))})
-    return rows, known
-
-
-def _names(rows: pd.DataFrame) -> pd.Series:
-    return joined(rows["corpus"], rows["utterance_id"], rows["view"])
-
-
 def _is_mine(
     known: pd.DataFrame, rows: pd.DataFrame, elsewhere: pd.DataFrame | None
 ) -> NDArray[np.bool_]:
@@ -278,34 +186,14 @@ def _is_mine(
     is_live_name = (known["status"] != GONE) & known["corpus"].isin(rows["corpus"].unique())
     is_mine = np.array(is_live_name, bool)
     if elsewhere is not None and len(known):
-        is_mine &= positions(_names(known), _names(elsewhere.assign(view=CLEAN))) < 0
+        is_mine &= positions(names_of(known), names_of(elsewhere.assign(view=CLEAN))) < 0
     return is_mine
-
-
-def _with_keys(rows: pd.DataFrame, was: _Was) -> pd.DataFrame:
-    """Key every row: the old one where nothing of it has changed, or the file is out of reach.
-
-    A file that comes back as it was then costs nothing.
-    """
-    is_away = (rows["audio_sha256"] == "").to_numpy(bool)
-    sha256 = rows["audio_sha256"].where(~is_away, was.column("audio_sha256"))
-    is_same = was.equals("audio_sha256", sha256)
-    for name in ("start", "end"):
-        is_same &= was.equals(name, rows[name])
-    if is_same.all():
-        return rows.assign(key=was.column("key"), audio_sha256=sha256)
-    rows = rows.assign(audio_sha256=sha256)
-    key = was.column("key").where(is_same, "").to_numpy(object, copy=True)
-    fresh = np.flatnonzero(~is_same & (sha256 != "").to_numpy(bool))
-    columns = (rows[name].iloc[fresh].tolist() for name in ("audio_sha256", "start", "end"))
-    key[fresh] = [content_key(*row) for row in zip(*columns, strict=True)]
-    return rows.assign(key=pd.Series(key, dtype="str"))
 
 
 def _decided(
     rows: pd.DataFrame,
     states: pd.DataFrame,
-    was: _Was,
+    was: Was,
     left_keys: pd.Series,
     *,
     retry: bool,
@@ -340,7 +228,7 @@ def _decided(
     return rows.assign(**{name: pd.Series(text, dtype="str") for name, text in texts.items()})
 
 
-def _same_labels(rows: pd.DataFrame, was: _Was) -> NDArray[np.bool_]:
+def _same_labels(rows: pd.DataFrame, was: Was) -> NDArray[np.bool_]:
     is_same = np.ones(len(rows), bool)
     for name in rows.columns.difference(list(NOT_LABELS)):
         is_same &= was.equals(name, rows[name])
@@ -350,10 +238,10 @@ def _same_labels(rows: pd.DataFrame, was: _Was) -> NDArray[np.bool_]:
 def _keys_of_old_names(others: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
     """Keys of tombstones whose name is not in use again."""
     tombs = others[others["status"] == GONE]
-    return tombs.loc[positions(_names(tombs), _names(rows)) < 0, "key"]
+    return tombs.loc[positions(names_of(tombs), names_of(rows)) < 0, "key"]
 
 
-def _heirs(rows: pd.DataFrame, was: "_Was") -> pd.Series:
+def _heirs(rows: pd.DataFrame, was: "Was") -> pd.Series:
     """Keys of rows whose name is new: what has left may live on there."""
     return rows.loc[~was.is_known & (rows["key"] != ""), "key"]
 
