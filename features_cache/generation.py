@@ -124,7 +124,7 @@ class Generation:
         """
         if self.file is None:
             return empty_rows()[name if name in PLACE_COLUMNS else "utterance_id"]
-        is_there = name in pq.read_schema(self.file).names
+        is_there = name in _schema(self.file).names
         table = read_table(self.file, columns=[name, "status"] if is_there else ["status"])
         rows = _frame(table.filter(pc.equal(table["status"], LIVE)))
         return rows[name] if is_there else rows["status"].str.slice(0, 0)
@@ -203,7 +203,7 @@ def publish_generation(
         "number": number,
         "parent": parent,
         "recipe_id": recipe_id,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="microseconds"),
         "shards": dict(sorted(shards.items())),
         "retired": sorted(retired),
         "audio": dict(sorted((audio or {}).items())),
@@ -256,6 +256,13 @@ def read_table(path: Path, **how: Any) -> pa.Table:  # noqa: ANN401 - columns, f
     """
     try:
         return pq.read_table(path, **how)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _torn(path, error) from error
+
+
+def _schema(path: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(path)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _torn(path, error) from error
 

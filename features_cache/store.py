@@ -181,7 +181,7 @@ class Store:
         is_gone = (rows["status"] == GONE).to_numpy(bool)
         tombs = rows.loc[is_gone, "key"]
         # A tombstone counts only where nobody else has its key.
-        in_use = rows.loc[(positions(rows["key"], tombs) >= 0) & ~is_gone, "key"]
+        in_use = rows.loc[(positions(rows["key"], tombs) >= 0) & ~is_gone & is_there, "key"]
         is_there[np.flatnonzero(is_gone)[positions(tombs, in_use) >= 0]] = False
         named = rows[list(Place.COLUMNS)]
         found = self.orphaned(self.orphans())[list(Place.COLUMNS)]

@@ -1,5 +1,6 @@
 """Stage one as one job: lock, hash, plan, extract, publish."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -99,7 +100,8 @@ class Job:
     @property
     def audio(self) -> dict[str, str]:
         """Corpus -> absolute folder of its files."""
-        return {str(name): str(self.root.absolute()) for name in self.manifest["corpus"].unique()}
+        root = os.path.abspath(self.root)  # noqa: PTH100 - which also resolves ".."
+        return {str(name): root for name in self.manifest["corpus"].unique()}
 
     def part(self, i: int, n: int) -> "Job":
         """Give the `i`-th of `n` parts, counted from 1."""
@@ -117,6 +119,8 @@ def plan_features(
     plan = _plan(session, workdir, job, store, options, None)
     tell_plan(session, plan)
     try:
+        if store:
+            _refuse_nothing(job, store, options)
         refuse_vanished(plan, options.fail_threshold)
     except MostlyBrokenError as error:
         session.warn(f"this would be refused: {error}")
@@ -158,7 +162,7 @@ def extract_features(
     began = time.monotonic()
     limit = options.limit
     with writing(session, workdir, job.recipe) as (store, lock):
-        _refuse_nothing(job, store)
+        _refuse_nothing(job, store, options)
         plan = _plan(session, workdir, job, store, options, limit)
         tell_plan(session, plan)
         refuse_vanished(plan, options.fail_threshold)
@@ -189,13 +193,15 @@ def extract_features(
     )
 
 
-def _refuse_nothing(job: Job, store: Store) -> None:
+def _refuse_nothing(job: Job, store: Store, options: ExtractOptions) -> None:
     """Refuse a manifest without rows: it could not say whose utterances are gone."""
     n_known = len(store.generation.live)
-    if job.manifest.empty and job.elsewhere is None and n_known:
+    is_part, is_allowed = job.elsewhere is not None, options.fail_threshold >= 100
+    if job.manifest.empty and n_known and not (is_part or is_allowed):
         message = (
             f"the manifest names no utterance, and the store knows {n_known}; expected some; "
-            "nothing was changed: look at what makes the manifest"
+            "nothing was changed: look at what makes the manifest, or allow it with "
+            "--fail-threshold 100"
         )
         raise MostlyBrokenError(message)
 

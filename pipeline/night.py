@@ -195,12 +195,16 @@ class _Night:
         asked = {
             "recipe_id": job.recipe.recipe_id,
             "asked": json.dumps(options.train, sort_keys=True),
+            "corpora": json.dumps(sorted(job.manifest["corpus"].unique())),
         }
         last = last_training(self._workdir.runs, options.title)
-        is_as_asked = asked.items() <= last.items()
-        if not (is_as_asked and last.get("generation") == store.generation.number):
-            asked["content"] = training_content(store.generation, set(job.manifest["corpus"]))
-        if asked.items() <= last.items():
+        generation = store.generation
+        here = {"generation": generation.number, "generation_created": generation.created}
+        is_done = {**asked, **here}.items() <= last.items()
+        if not is_done:  # another generation may still say the same
+            asked["content"] = training_content(generation, set(job.manifest["corpus"]))
+            is_done = asked.items() <= last.items()
+        if is_done:
             record["train_skipped"] = "nothing changed"
             return {}
         if features.stopped_by or (self._limit is not None and self._limit.seconds_left < 0):
@@ -232,7 +236,11 @@ class _Night:
             job.recipe,
             TrainOptions(**(self._options.train or {})),
             title=self._options.title,
-            provenance={"night": self._folder.name, **asked},
+            provenance={
+                "night": self._folder.name,
+                "generation_created": store.generation.created,
+                **asked,
+            },
         )
 
     @contextmanager

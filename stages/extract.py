@@ -180,6 +180,8 @@ def _publish(
         table = pd.concat([plan.carried, rows.drop(columns="change"), replaced(plan, rows)])
         rest = spare(store, table, made)
         table = table if rest.empty else pd.concat([table, rest])
+        if table.empty and store.generation.number == 0:  # ended before anything was done
+            return rows
         store.publish(table, recipe.recipe_id, made.shards, audio=run.audio)
     else:
         store.show()

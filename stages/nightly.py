@@ -101,7 +101,7 @@ def training_content(generation: Generation, corpora: Collection[str]) -> str:
     """
     live = generation.live
     aside = [name for name in (*PLACE_COLUMNS, "file") if name not in ("view", "key")]
-    rows = live[live["corpus"].isin(corpora)].drop(columns=aside)
+    rows = live[live["corpus"].isin(corpora)].drop(columns=aside, errors="ignore")
     hashes = pd.util.hash_pandas_object(rows[sorted(rows.columns)], index=False)
     return hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest()
 

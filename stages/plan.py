@@ -237,7 +237,7 @@ def _same_labels(rows: pd.DataFrame, was: Was) -> NDArray[np.bool_]:
 
 def _keys_of_old_names(others: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
     """Keys of tombstones whose name is not in use again."""
-    tombs = others[others["status"] == GONE]
+    tombs = others[(others["status"] == GONE) & (others["file"] != "")]
     return tombs.loc[positions(names_of(tombs), names_of(rows)) < 0, "key"]
 
 

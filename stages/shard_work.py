@@ -119,7 +119,13 @@ def extract_shard(task: ShardTask) -> ShardResult:
         except MemoryError:
             message = "not enough memory to make its features"
             work.failures.append(Failed(item=crumb.item, code="memory", message=message))
-        published = shard.close() if shard.n_utterances else None
+        try:
+            published = shard.close() if shard.n_utterances else None
+        except FileExistsError:  # another worker was given the task as well, and was faster
+            twin = published_result(task)
+            if twin is None:
+                raise
+            return twin
     ended = {id(item) for item in work.ended} | {id(failure.item) for failure in work.failures}
     return ShardResult(
         shard=published,

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from features_cache.lock import writer_lock
@@ -298,6 +300,52 @@ def test_compacting_the_store_or_renaming_a_file_is_no_reason_to_train_again(
     operator.rows[NAMES[0]][2] = "W"
     operator.night()
     assert operator.training.generations == [1, 2, 5]
+
+
+def test_a_store_made_anew_is_trained_on_though_its_generation_has_an_old_number(
+    operator: Operator,
+) -> None:
+    operator.night()
+    shutil.rmtree(operator.store.folder)
+    first, second = (operator.audio / f"{name}.wav" for name in NAMES[:2])
+    first.write_bytes(second.read_bytes())  # another sound under the same name
+    operator.night()
+    assert operator.training.generations == [1, 1]
+    operator.night()
+    assert operator.training.generations == [1, 1]
+
+
+def test_a_manifest_without_rows_is_an_error_and_changes_nothing(operator: Operator) -> None:
+    operator.night()
+    operator.rows = {}
+    done = operator.night()
+    assert done.status == 1
+    assert "the manifest names no utterance, and the store knows" in done.err
+    assert operator.live() == set(NAMES)
+    words = ["--audio", operator.audio, "--recipe", operator.folder / "tiny.toml", "--dry-run"]
+    dry = operator.call("extract", operator.manifest, *words, "--workdir", operator.workdir)
+    assert dry.status == 0
+    assert "this would be refused: the manifest names no utterance" in dry.err
+
+
+def test_time_that_is_up_while_files_are_hashed_is_no_error_and_what_was_hashed_is_kept(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in operator.audio.iterdir():
+        os.utime(path, (1.5e9, 1.5e9))  # long enough ago to be remembered
+    words = ["--audio", operator.audio, "--recipe", operator.folder / "tiny.toml", "--json"]
+    words += ["--workdir", operator.workdir, "--max-hours", "1e-9"]
+    operator.write_manifest()
+    with monkeypatch.context() as patch:
+        patch.setattr("features_cache.audio_hashes.BLOCK", 4)
+        done = operator.call("extract", operator.manifest, *words)
+        assert (done.status, done.fields["n_segments"]) == (0, 0)
+        assert f"4 of {len(NAMES)} new files had been hashed" in done.err
+        assert operator.night("--max-hours", "1e-9").status == 0
+    assert operator.page["status"] == "stopped"
+    assert len(pd.read_parquet(operator.workdir / "features" / "audio_hashes.parquet")) == 8
+    operator.night()
+    assert operator.live() == set(NAMES)
 
 
 def test_a_night_stopped_by_the_clock_is_no_error_and_trains_nothing(operator: Operator) -> None:

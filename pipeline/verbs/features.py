@@ -48,7 +48,7 @@ def extract(
     Example: emostack extract emodb.csv --audio /data/emodb
     """
     from pipeline.extraction import ExtractOptions, Job, extract_features, plan_features
-    from pipeline.stopping import deadline
+    from pipeline.stopping import OutOfTimeError, deadline
     from stages.manifest import read_manifest
     from stages.recipe import load_recipe, resolve
 
@@ -58,7 +58,12 @@ def extract(
     job = Job(manifest=rows, root=audio or manifest.parent, recipe=recipe)
     job = job.part(*part) if part else job
     run = plan_features if dry_run else extract_features
-    features = run(session, workdir, job, ExtractOptions(limit=limit, **how))
+    try:
+        features = run(session, workdir, job, ExtractOptions(limit=limit, **how))
+    except OutOfTimeError as error:
+        session.warn(str(error))
+        session.result({"recipe_id": recipe.recipe_id, "n_segments": 0}, "nothing was extracted")
+        return 0
     fields = features.fields
     session.result(fields, _dry_text(fields) if dry_run else _done_text(fields, workdir))
     if features.was_interrupted:
