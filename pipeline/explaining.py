@@ -14,6 +14,7 @@ from features_cache.keys import CLEAN, content_key
 from features_cache.shard import ShardError, read_header
 from features_cache.store import Store
 from pipeline.workdir import Workdir
+from reports.text import moment
 from stages.plan import TRANSIENT
 
 
@@ -109,7 +110,10 @@ def explanation(facts: dict[str, Any]) -> str:
         f"  store    {facts['store']}, generation {facts['generation']}",
         f"  features {place if facts['shard'] else '(none)'}",
         *([f"  made by  {made_by}"] if made_by else []),
-        *(f"  {e['created']}  generation {e['generation']}: {e['what']}" for e in facts["history"]),
+        *(
+            f"  {moment(e['created'])}  generation {e['generation']}: {e['what']}"
+            for e in facts["history"]
+        ),
         f"  the next extraction would {facts['next']}",
     ]
     return "\n".join(lines)
