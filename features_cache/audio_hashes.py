@@ -125,7 +125,8 @@ class AudioHashes:
         if self._known.empty:
             return states
         at = positions(files, self._known["path"])
-        known = self._known.take(np.maximum(at, 0)).reset_index(drop=True)
+        columns = ["size", "mtime_ns", "sha256"]
+        known = self._known[columns].take(np.maximum(at, 0)).reset_index(drop=True)
         is_same = (at >= 0) & (states["code"] == "")
         for name in ("size", "mtime_ns"):
             is_same &= known[name] == states[name]

@@ -195,15 +195,15 @@ def extract_features(
 
 def _refuse_nothing(job: Job, store: Store, options: ExtractOptions) -> None:
     """Refuse a manifest without rows: it could not say whose utterances are gone."""
-    n_known = len(store.generation.live)
     is_part, is_allowed = job.elsewhere is not None, options.fail_threshold >= 100
-    if job.manifest.empty and n_known and not (is_part or is_allowed):
-        message = (
-            f"the manifest names no utterance, and the store knows {n_known}; expected some; "
-            "nothing was changed: look at what makes the manifest, or allow it with "
-            "--fail-threshold 100"
-        )
-        raise MostlyBrokenError(message)
+    if not job.manifest.empty or is_part or is_allowed or store.generation.live.empty:
+        return
+    message = (
+        f"the manifest names no utterance, and the store knows {len(store.generation.live)}; "
+        "expected some; nothing was changed: look at what makes the manifest, or allow it with "
+        "--fail-threshold 100"
+    )
+    raise MostlyBrokenError(message)
 
 
 @contextmanager

@@ -116,7 +116,9 @@ def with_keys(rows: pd.DataFrame, was: Was) -> pd.DataFrame:
     A file that comes back as it was then costs nothing.
     """
     is_away = (rows["audio_sha256"] == "").to_numpy(bool)
-    sha256 = rows["audio_sha256"].where(~is_away, was.column("audio_sha256"))
+    sha256 = rows["audio_sha256"]
+    if is_away.any():
+        sha256 = sha256.where(~is_away, was.column("audio_sha256"))
     is_same = was.equals("audio_sha256", sha256)
     for name in ("start", "end"):
         is_same &= was.equals(name, rows[name])
