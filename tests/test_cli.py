@@ -4,10 +4,6 @@ import csv
 import io
 import json
 import shutil
-import signal
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,47 +16,16 @@ import soundfile
 import stages
 from features_cache.lock import writer_lock
 from features_cache.store import Store
-from pipeline.cli import main
 from stages.manifest import write_manifest
+from tests.command_line import Emostack, command_line
 from tests.hostile_audio import voice_like
 from tests.small_job import write_corpus, write_recipe
 
 
-@dataclass
-class Answer:
-    """What a call of the command line gave."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """The one JSON object on stdout."""
-        fields: dict[str, Any] = json.loads(self.out)
-        return fields
-
-
-Emostack = Callable[..., Answer]
-
-
 @pytest.fixture
-def emostack(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Emostack]:
+def emostack(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Emostack:
     """Call the command line in this process."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def call(*words: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["emostack", *map(str, words)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capfd.readouterr()
-        return Answer(int(stop.value.code or 0), out, err)
-
-    yield call
-    signal.signal(signal.SIGTERM, before)
+    return command_line(monkeypatch, capfd)
 
 
 @pytest.fixture(scope="module")
