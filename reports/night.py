@@ -13,19 +13,18 @@ from __future__ import annotations
 import json
 import math
 import re
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 from markupsafe import Markup
 
 from reports import text
 from reports.prometheus import prometheus
+from reports.rendering import environment
 from reports.verdict import CALM, judge, predecessor_died, summary_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 __all__ = ["html", "markdown", "prometheus", "summary_line", "write_night"]
 
@@ -81,7 +80,7 @@ def html(night: Night) -> str:
 
 def _render(template: str, night: Night, finalize: Callable[[object], object]) -> str:
     night = _finite(night)
-    page = _environment(finalize).get_template(template)
+    page = environment(finalize).get_template(template)
     return page.render(
         night=night,
         verdict=judge(night),
@@ -95,23 +94,6 @@ def _render(template: str, night: Night, finalize: Callable[[object], object]) -
         is_calm=night["train_skipped"] in CALM,
         provenance=_provenance(night),
     )
-
-
-@lru_cache
-def _environment(finalize: Callable[[object], object]) -> jinja2.Environment:
-    """Make templates whose every value passes `finalize`, then the escaping of HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=finalize,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    for filter_ in (text.count, text.moment, text.percent, text.size, text.span):
-        environment.filters[filter_.__name__] = filter_
-    return environment
 
 
 def _visible(value: object) -> object:

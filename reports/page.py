@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
 from reports import text
 from reports.figures import attention_plot, axis, line_chart, spectrogram_png
+from reports.rendering import environment
 from reports.run_folder import read_run
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def render(run: Run) -> str:
     rivals = _rivals(run, partner)
     chance = 100.0 / max(1, len(run.headline.metrics["recall_by_class"]))
     return (
-        _environment()
+        environment(_visible)
         .get_template("run.html")
         .render(
             run=run,
@@ -113,20 +113,6 @@ def render(run: Run) -> str:
             settings=list(_flat(run.settings)),
         )
     )
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = text.percent
-    environment.filters["moment"] = text.moment
-    return environment
 
 
 def _visible(value: object) -> object:
