@@ -4,6 +4,9 @@ The lock is the kernel's (``flock``): it goes with its holder, however that one 
 holder's lock never has to be broken. The file's text says who holds it and since when, and bears a
 token, by which a worker that outlived its run sees that another one has taken over, and the word to
 stop.
+
+Taking the lock and saying so are two steps. A second file, the door, is locked around both, and around
+being refused: whoever is told that the lock is held reads the name of its holder, never an older one.
 """
 
 import fcntl
@@ -20,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 LOCK = "lock"
+DOOR = "lock.door"
 
 
 class LockedError(BlockingIOError):
@@ -56,28 +60,41 @@ def writer_lock(folder: Path) -> Iterator[WriterLock]:
     LockedError
         Another process holds it; the message says which one and since when.
     """
-    with (folder / LOCK).open("ab", buffering=0):  # made if it is not there
-        pass
-    with (folder / LOCK).open("r+b", buffering=0) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            message = (
-                f"{folder} is being written by another run ({_holder(_read(folder))}); "
-                "expected no other writer; wait until it has ended, then run the command again"
-            )
-            raise LockedError(message) from None
+    with _opened(folder / LOCK) as file:
         lock = WriterLock(folder=folder, token=uuid.uuid4().hex)
-        _write(
-            file,
-            {
-                "pid": os.getpid(),
-                "host": socket.gethostname(),
-                "since": datetime.now(UTC).isoformat(timespec="seconds"),
-                "token": lock.token,
-            },
-        )
+        with _opened(folder / DOOR) as door:
+            fcntl.flock(door, fcntl.LOCK_EX)
+            _take(file, lock)
         yield lock  # the text stays: a worker of an earlier run must not take up its work again
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[FileIO]:
+    with path.open("ab", buffering=0):  # made if it is not there
+        pass
+    with path.open("r+b", buffering=0) as file:
+        yield file
+
+
+def _take(file: FileIO, lock: WriterLock) -> None:
+    """Lock the file and write into it who holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        message = (
+            f"{lock.folder} is being written by another run ({_holder(_read(lock.folder))}); "
+            "expected no other writer; wait until it has ended, then run the command again"
+        )
+        raise LockedError(message) from None
+    _write(
+        file,
+        {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+            "token": lock.token,
+        },
+    )
 
 
 def may_go_on(folder: Path, token: str) -> bool:
@@ -112,4 +129,4 @@ def _holder(holder: dict[str, Any]) -> str:
     try:
         return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
     except KeyError:
-        return "which has not yet said its name"
+        return "whose name the lock file does not tell"

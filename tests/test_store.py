@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import time
 from pathlib import Path
 
 import h5py
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features_cache import lock as lock_module
 from features_cache.atomic import atomic_write
 from features_cache.generation import Generation, read_generation
 from features_cache.lock import LockedError, writer_lock
@@ -190,3 +192,34 @@ def test_a_second_writer_is_told_who_holds_the_lock_and_a_dead_holder_frees_it(
     process.join()
     with writer_lock(tmp_path):
         pass
+
+
+def _hold_and_be_slow_to_say_so(
+    folder: Path, locked: "multiprocessing.synchronize.Event", held: float
+) -> None:
+    def write_late(*words: object) -> None:
+        locked.set()
+        time.sleep(held)
+        write(*words)
+
+    write = lock_module._write
+    lock_module._write = write_late  # type: ignore[assignment]
+    with writer_lock(folder):
+        time.sleep(30)
+
+
+def test_a_second_writer_is_never_told_the_name_of_an_earlier_holder(tmp_path: Path) -> None:
+    with writer_lock(tmp_path):
+        pass
+    assert str(os.getpid()) in (tmp_path / "lock").read_text()
+    context = multiprocessing.get_context("spawn")
+    locked = context.Event()
+    process = context.Process(target=_hold_and_be_slow_to_say_so, args=(tmp_path, locked, 0.5))
+    process.start()
+    try:
+        assert locked.wait(30)
+        with pytest.raises(LockedError, match=rf"process {process.pid} on "), writer_lock(tmp_path):
+            pass
+    finally:
+        process.kill()
+        process.join()
