@@ -63,11 +63,11 @@ def test_emodb_tells_what_is_odd(tmp_path: Path) -> None:
     manifest, problems = reader("emodb").read(tmp_path)
     assert manifest["file"].tolist() == ["a/03a01Fa.wav"]
     assert (
-        "3 wav file(s) not named like 03a01Fa.wav, left out, the first: '03a01Xa.wav'" in problems
+        "3 audio file(s) not named like 03a01Fa.wav, left out, the first: '03a01Xa.wav'" in problems
     )
-    assert "1 wav file(s) there already in another folder" in problems[1]
-    assert "1 utterances of happiness; EMO-DB has 71" in problems
-    assert "0 utterances of anger; EMO-DB has 127" in problems
+    assert "1 audio file(s) there already in another folder" in problems[1]
+    assert "1 utterances of happiness; emodb has 71" in problems
+    assert "0 utterances of anger; emodb has 127" in problems
 
 
 def test_emodb_counts_add_up() -> None:

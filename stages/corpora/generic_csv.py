@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from stages.corpora.reader import CorpusError, corpus_folder
+from stages.corpora.reader import CorpusError, Sharing, corpus_folder
 from stages.manifest_checks import ManifestError, raise_for, validate
 from stages.manifest_table import REQUIRED, SUFFIXES, from_table, read_table
 
@@ -23,6 +23,8 @@ class GenericCsv:
     )
     classes: tuple[str, ...] = ()
     licence: str = "that of your corpus"
+    sharing: Sharing = "unclear"
+    language: str = ""
     citation: str = "that of your corpus"
 
     def read(self, folder: Path) -> tuple[pd.DataFrame, list[str]]:

@@ -1,9 +1,13 @@
 """What a corpus reader is."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import pandas as pd
+
+Sharing = Literal["free", "forbidden", "unclear"]
+"""Whether features made of a corpus may be handed on: its licence allows it (maybe under conditions,
+such as naming the source), forbids it, or does not say."""
 
 
 class CorpusError(ValueError):
@@ -32,6 +36,14 @@ class Reader(Protocol):
     @property
     def licence(self) -> str:
         """The audio's licence, as its makers state it."""
+
+    @property
+    def sharing(self) -> Sharing:
+        """Whether the licence lets one hand on features made of the audio."""
+
+    @property
+    def language(self) -> str:
+        """ISO 639-1 code (a longer one where there is none), several with commas; empty = unknown."""
 
     @property
     def citation(self) -> str:

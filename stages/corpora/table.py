@@ -2,11 +2,11 @@
 
 import difflib
 
-from stages.corpora.emodb import EmoDB
+from stages.corpora.emodb import EMODB
 from stages.corpora.generic_csv import GenericCsv
 from stages.corpora.reader import CorpusError, Reader
 
-READERS: dict[str, Reader] = {reader.name: reader for reader in (EmoDB(), GenericCsv())}
+READERS: dict[str, Reader] = {reader.name: reader for reader in (EMODB, GenericCsv())}
 
 
 def reader(name: str) -> Reader:
