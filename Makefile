@@ -47,5 +47,5 @@ clean: ## remove the environment, build outputs and caches (never runs/)
 	@touch $@
 
 .venv/.installed-dev: pyproject.toml | .venv/.created
-	$(PIP) install --editable ".[dev]"
+	$(PIP) install --editable ".[dev,readers]"
 	@touch .venv/.installed $@

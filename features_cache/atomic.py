@@ -1,11 +1,13 @@
 """Files that are either whole or not there.
 
 Everything a store publishes is written beside its final name with the suffix ``.partial``, synced,
-and renamed; the folder is synced after that, so that the rename itself survives a power cut.
+and renamed; the folder is synced after that, so that the rename itself survives a power cut. A folder
+that is published as a whole goes the same way.
 """
 
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,8 +70,43 @@ def atomic_write(final: Path, *, exclusive: bool = False) -> Iterator[Path]:
     """
     partial = partial_path(final)
     try:
-        yield partial
-        publish(partial, final, exclusive=exclusive)
+        with _full_disk_told(final):
+            yield partial
+            publish(partial, final, exclusive=exclusive)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(final: Path) -> Iterator[Path]:
+    """Yield a new folder to write into; publish it when the block ends without an error.
+
+    Raises
+    ------
+    FileExistsError
+        There is something of that name already.
+    FullDiskError
+        There is no room for it; nothing is left of what was written.
+    """
+    if final.exists() or final.is_symlink():
+        message = f"{final} is there already; expected a new folder; remove it or give another name"
+        raise FileExistsError(message)
+    partial = partial_path(final)
+    try:
+        with _full_disk_told(final):
+            partial.mkdir(parents=True)
+            yield partial
+            for path in sorted(partial.rglob("*")):
+                sync_file(path)
+            publish(partial, final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _full_disk_told(final: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
@@ -78,5 +115,3 @@ def atomic_write(final: Path, *, exclusive: bool = False) -> Iterator[Path]:
             "room and run the same command again: what was published is kept"
         )
         raise FullDiskError(message) from error
-    finally:
-        partial.unlink(missing_ok=True)

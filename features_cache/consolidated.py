@@ -3,14 +3,13 @@
 The layout is a shard's, with the manifest's columns beside it; ``docs/store-format.md`` has it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from features_cache.atomic import atomic_write
 from features_cache.shard import CHUNK_BYTES
 from features_cache.shard_file import hdf5_file
 
@@ -23,16 +22,16 @@ Stack = tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.float64]]
 def write_consolidated(
     path: Path,
     stacks: Iterable[Stack],
-    columns: Mapping[str, list[str]],
+    columns: Mapping[str, Sequence[str] | NDArray[np.generic]],
     attributes: Mapping[str, str],
 ) -> int:
-    """Write one file, stack by stack, atomically.
+    """Write one file, stack by stack.
 
     Parameters
     ----------
-    path : final name
+    path : the file; whoever asks for it publishes it
     stacks : one an utterance, all of one dtype and feature_dim; at least one
-    columns : dataset name -> one text an utterance, such as ``utterance_id`` and ``emotion``
+    columns : dataset name -> one text or number an utterance, such as ``emotion`` and ``start``
     attributes : texts kept as attributes of the file
 
     Returns
@@ -41,34 +40,44 @@ def write_consolidated(
         Number of segments written.
     """
     text = h5py.string_dtype("utf-8")
-    with atomic_write(path) as partial, hdf5_file(partial, libver="v110") as file:
+    # The earliest form bears no time stamps, so that the same content has the same bytes.
+    with hdf5_file(path, libver="earliest") as file:
         file.attrs["format"] = FORMAT
         for name, value in attributes.items():
             file.attrs[name] = value
-        offsets = [0]
-        for features, start, end in stacks:
-            if "features" not in file:
-                _create(file, features)
-            for name, rows in (
-                ("features", features),
-                ("segment_start", start),
-                ("segment_end", end),
-            ):
-                data = file[name]
-                data.resize(offsets[-1] + len(rows), axis=0)
-                data[offsets[-1] :] = rows
-            offsets.append(offsets[-1] + len(features))
-        file.create_dataset("offsets", data=np.asarray(offsets, np.int64))
+        n_rows = _write_stacks(file, stacks)
+        offsets = np.cumsum([0, *n_rows], dtype=np.int64)
+        file.create_dataset("offsets", data=offsets)
         for name, values in columns.items():
-            file.create_dataset(name, data=np.asarray(values, dtype=object), dtype=text)
-    return offsets[-1]
+            is_number = isinstance(values, np.ndarray) and values.dtype.kind == "f"
+            cells = values if is_number else np.asarray(values, dtype=object)
+            file.create_dataset(name, data=cells, dtype=None if is_number else text)
+    return int(offsets[-1])
 
 
-def _create(file: h5py.File, features: NDArray[np.floating]) -> None:
+def _write_stacks(file: h5py.File, stacks: Iterable[Stack]) -> list[int]:
+    """Write features as they come, then their times; return how many rows each stack has."""
+    data: h5py.Dataset | None = None
+    times = {"segment_start": bytearray(), "segment_end": bytearray()}
+    n_rows: list[int] = []
+    n_done = 0
+    for features, *start_and_end in stacks:
+        if data is None:
+            data = _create(file, features)
+        data.resize(n_done + len(features), axis=0)
+        data[n_done:] = features
+        n_done += len(features)
+        n_rows.append(len(features))
+        for kept, seconds in zip(times.values(), start_and_end, strict=True):
+            kept += seconds.astype("<f8", copy=False).tobytes()
+    for name, kept in times.items():
+        file.create_dataset(name, data=np.frombuffer(kept, "<f8"))
+    return n_rows
+
+
+def _create(file: h5py.File, features: NDArray[np.floating]) -> h5py.Dataset:
     dim = features.shape[1]
     rows = max(1, CHUNK_BYTES // (dim * features.dtype.itemsize))
-    file.create_dataset(
+    return file.create_dataset(
         "features", (0, dim), maxshape=(None, dim), chunks=(rows, dim), dtype=features.dtype
     )
-    for name in ("segment_start", "segment_end"):
-        file.create_dataset(name, (0,), maxshape=(None,), chunks=(4096,), dtype="<f8")

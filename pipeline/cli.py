@@ -45,6 +45,7 @@ for verb in (
     training.report,
     training.predict,
     features.export,
+    features.import_,
     stores.store,
     machine.doctor,
 ):

@@ -11,9 +11,9 @@ from pipeline.extraction import ExtractOptions
 from pipeline.session import Session
 from pipeline.stopping import deadline
 from pipeline.workdir import Workdir
-from stages.corpora.labels import read_label_map
+from stages.corpora.labels import LabelMap, read_label_map, settle_labels
 from stages.corpora.table import reader
-from stages.manifest import map_emotions, read_manifest
+from stages.manifest import read_manifest
 from stages.recipe import Recipe, load_recipe
 
 
@@ -32,7 +32,7 @@ class NightOptions:
     source : the folder that the reader reads, or the manifest
     audio : folder that the manifest's files are relative to
     allow_absolute : let the manifest name files outside that folder
-    label_map : old emotion -> new one
+    label_map : what the corpus' labels are called; None for what is known of them
     recipe, recipe_name : need not be resolved yet; what the user called it
     extract : how to extract
     check : whether new and changed recordings are looked through
@@ -45,7 +45,7 @@ class NightOptions:
     source: Path
     audio: Path
     allow_absolute: bool
-    label_map: dict[str, str]
+    label_map: LabelMap | None
     recipe: Recipe
     recipe_name: str
     extract: ExtractOptions
@@ -84,7 +84,7 @@ def night_options(workdir: Workdir, **given: Any) -> NightOptions:  # noqa: ANN4
         source=source,
         audio=audio,
         allow_absolute=given["allow_absolute"],
-        label_map=read_label_map(given["label_map"]) if given["label_map"] else {},
+        label_map=read_label_map(given["label_map"]) if given["label_map"] else None,
         recipe=load_recipe(given["recipe_name"]),
         recipe_name=given["recipe_name"],
         extract=ExtractOptions(limit=limit, **extract),
@@ -117,7 +117,7 @@ def refuse_unwritable(prometheus: Path) -> None:
 
 
 def read_corpus(session: Session, options: NightOptions) -> pd.DataFrame:
-    """Read the corpus' folder, or its manifest."""
+    """Read the corpus' folder, or its manifest, whose labels stay as they are without a map."""
     if not options.audio.is_dir():
         message = (
             f"{options.audio} is not there, or no folder; expected the corpus' audio; mount the "
@@ -126,10 +126,15 @@ def read_corpus(session: Session, options: NightOptions) -> pd.DataFrame:
         raise NightError(message)
     if options.reader:
         rows, problems = reader(options.reader).read(options.source)
-        for problem in problems:
-            session.warn(problem)
+        rows, told = settle_labels(rows, options.label_map)
+        problems += told
     else:
         rows = read_manifest(
             options.source, audio=options.audio, allow_absolute=options.allow_absolute
         )
-    return map_emotions(rows, options.label_map) if options.label_map else rows
+        problems = []
+        if options.label_map is not None:
+            rows, problems = settle_labels(rows, options.label_map)
+    for problem in problems:
+        session.warn(problem)
+    return rows

@@ -1,13 +1,19 @@
 """Finding stores below a workdir, without needing the network's weights."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 from features_cache.generation import GenerationError
 from features_cache.store import Store, StoreError
 from pipeline.workdir import Workdir
-from stages.recipe import RECIPES, Recipe, RecipeError, load_recipe, recipe_from_json
+from stages.recipe import (
+    RECIPES,
+    Recipe,
+    RecipeError,
+    load_recipe,
+    recipe_from_json,
+    without_sha256,
+)
 
 
 def store_folders(workdir: Workdir) -> list[Path]:
@@ -56,12 +62,6 @@ def _recipe_of(folder: Path) -> Recipe | None:
         return recipe_from_json((folder / "recipe.json").read_text(encoding="utf-8"))
     except (RecipeError, OSError, UnicodeDecodeError):
         return None
-
-
-def without_sha256(recipe: Recipe) -> Recipe:
-    """Return the recipe as it was before its weights were found."""
-    network = dataclasses.replace(recipe.network, weights_sha256="")
-    return dataclasses.replace(recipe, network=network)
 
 
 def describe(folder: Path) -> dict[str, Any]:

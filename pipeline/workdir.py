@@ -7,6 +7,8 @@
     runs/<run>/               one training: run.json, predictions, bundle, report
     nights/<night>/           one night: night.json, night.md, night.html
     corpora/                  what the demo makes
+    imports/                  manifests of what was imported
+    anonymise.salt            who is who in exports without names; keep it to yourself
     scratch/                  the local cluster's own files
 """
 
@@ -55,6 +57,16 @@ class Workdir:
     def hashes_file(self) -> Path:
         """Digests of audio files, shared by all stores."""
         return self.features / "audio_hashes.parquet"
+
+    @property
+    def imports(self) -> Path:
+        """Folder of the manifests that came with imported features."""
+        return self.root / "imports"
+
+    @property
+    def salt_file(self) -> Path:
+        """The salt of names in anonymised exports."""
+        return self.root / "anonymise.salt"
 
     @property
     def scratch(self) -> Path:

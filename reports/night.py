@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from typing import TYPE_CHECKING, Any
-
-from markupsafe import Markup
 
 from reports import text
 from reports.prometheus import prometheus
-from reports.rendering import environment
+from reports.rendering import environment, html_words, markdown_words
 from reports.verdict import CALM, judge, predecessor_died, summary_line
 
 if TYPE_CHECKING:
@@ -70,12 +67,12 @@ def write_night(folder: Path, night: Night, prometheus_file: Path) -> None:
 
 def markdown(night: Night) -> str:
     """Write the page as Markdown (CommonMark with tables); no name in it is ever markup."""
-    return _render("night.md", night, _markdown_words)
+    return _render("night.md", night, markdown_words)
 
 
 def html(night: Night) -> str:
     """Write the page as one HTML file that needs nothing else."""
-    return _render("night.html", night, _visible)
+    return _render("night.html", night, html_words)
 
 
 def _render(template: str, night: Night, finalize: Callable[[object], object]) -> str:
@@ -94,20 +91,6 @@ def _render(template: str, night: Night, finalize: Callable[[object], object]) -
         is_calm=night["train_skipped"] in CALM,
         provenance=_provenance(night),
     )
-
-
-def _visible(value: object) -> object:
-    return text.visible(value) if type(value) is str else value
-
-
-def _markdown_words(value: object) -> object:
-    """Keep a text from being read as Markdown or HTML: punctuation that could mean something."""
-    if isinstance(value, Markup):
-        return value
-    words = re.sub(r"([\\`*\[\]<>|~&$@#])", r"\\\1", text.visible(str(value)))
-    # An underscore inside a word is only an underscore; bare addresses would become links.
-    words = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", words)
-    return Markup(re.sub(r"(?i)(https?|ftp|mailto|xmpp|www)([:.])", r"\1\\\2", words))
 
 
 def _changes(night: Night) -> list[dict[str, Any]]:

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
 
 from reports import text
 from reports.figures import attention_plot, axis, line_chart, spectrogram_png
-from reports.rendering import environment
+from reports.rendering import environment, html_words
 from reports.run_folder import read_run
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ def render(run: Run) -> str:
     rivals = _rivals(run, partner)
     chance = 100.0 / max(1, len(run.headline.metrics["recall_by_class"]))
     return (
-        environment(_visible)
+        environment(html_words)
         .get_template("run.html")
         .render(
             run=run,
@@ -112,13 +111,6 @@ def render(run: Run) -> str:
             provenance=list(_flat(run.provenance)),
             settings=list(_flat(run.settings)),
         )
-    )
-
-
-def _visible(value: object) -> object:
-    """Write what would not show, or would reorder the text, as an escape."""
-    return (
-        text.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
     )
 
 

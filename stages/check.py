@@ -1,40 +1,31 @@
-"""Corpus doctor: read every utterance of a manifest once and say what is wrong with it."""
+"""Corpus doctor: read every utterance once, say what is wrong with it and what there is."""
 
 from __future__ import annotations
 
 import itertools
-import math
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+import pandas as pd
 
-from features_cache.keys import file_sha256
-from stages.frontend.audio import CODES, MAX_LEVEL, AudioError, native_blocks
+from stages.checking.overview import overview
+from stages.checking.sound import CLIPPED_SHARE, Listening, Sound
+from stages.checking.twins import twins
+from stages.frontend.audio import CODES, AudioError, native_blocks
+from stages.manifest import audio_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from stages.frontend.audio import NativeBlock
     from stages.frontend.logmel import FrontEnd
 
 AT_A_TIME = 256
 """Utterances examined between two looks at the clock."""
 
-UNREADABLE = frozenset(CODES) - {"silent", "too_short", "non_finite"}
-"""Codes of files without samples to compare."""
-
-CLIPPED_SHARE = 0.001  # of the utterance's samples
-CLIPPED_RUN = 3  # samples in a row: a wave that merely touches full scale has none such
-# The largest magnitude that a coarse sample format can hold falls short of 1.
-_FULL_SCALE = {"PCM_U8": 0.992, "PCM_S8": 0.992, "ULAW": 0.98, "ALAW": 0.984}
-_FULL_SCALE_16_BIT = 0.99996
+_COLUMNS = ["utterance_id", "emotion", "speaker", "gender", "corpus"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,51 +36,92 @@ class Problem:
     ----------
     utterance_id : as in the manifest
     code : one word
-        A code of `stages.frontend.audio.CODES`, or ``clipped``, ``duplicated``, ``missing_label``,
-        ``missing_speaker``.
+        A code of `stages.frontend.audio.CODES`, or ``clipped``, ``duplicated``,
+        ``duplicated_conflicting``, ``missing_label``, ``missing_speaker``.
     message : one line
+    manifest : which one, where there are several
     """
 
     utterance_id: str
     code: str
     message: str
+    manifest: str = ""
 
 
-def check(manifest: pd.DataFrame, root: Path, frontend: FrontEnd) -> Iterator[Problem]:
-    """Examine every utterance of a manifest.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A manifest to examine.
 
     Parameters
     ----------
-    manifest : the manifest's table
+    name : what messages call it
+    rows : its table
     root : folder that relative ``file`` names start from
+    """
+
+    name: str
+    rows: pd.DataFrame
+    root: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkup:
+    """What the doctor found.
+
+    Attributes
+    ----------
+    n_ok : utterances without a problem
+    problems : in the manifests' order; an utterance may have several
+    overview : see `stages.checking.overview.overview`
+    """
+
+    n_ok: int
+    problems: list[Problem]
+    overview: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """One utterance after its reading; `sound` is None where there was nothing to hear."""
+
+    problems: tuple[Problem, ...]
+    sound: Sound | None
+
+
+def check(
+    sources: Sequence[Source],
+    frontend: FrontEnd,
+    on_done: Callable[[int], None] = lambda _n: None,
+) -> Checkup:
+    """Examine every utterance of one manifest or several, each against all others.
+
+    Parameters
+    ----------
+    sources : the manifests
     frontend : FrontEnd
         Says how short is too short.
+    on_done : is told, now and then, how many utterances more are done
 
-    Yields
-    ------
-    Problem
-        In the manifest's order, an utterance may have several; none for a sound corpus.
+    Returns
+    -------
+    Checkup
     """
-    hashes: dict[Path, str] = {}
-    first_with: dict[tuple[str, float, float | None], str] = {}
-    for row in manifest.itertuples(index=False):
-        name, path = str(row.utterance_id), Path(root) / str(row.file)
-        start, end = float(row.start), float(row.end)
-        problems = _problems(row, path, frontend)
-        yield from problems
-        if any(problem.code in UNREADABLE for problem in problems):
-            continue
-        if path not in hashes:
-            hashes[path] = file_sha256(path)
-        content = (hashes[path], start, None if math.isnan(end) else end)
-        twin = first_with.setdefault(content, name)
-        if twin != name:
-            yield Problem(
-                utterance_id=name,
-                code="duplicated",
-                message=f"the same audio as utterance {twin!r}; expected it once; "
-                "leave one of them out",
-            )
+    examined: list[Examined] = []
+    for source in sources:
+        paths = audio_paths(source.rows, source.root)
+        for some in _examine(source.rows, paths, frontend):
+            examined += some
+            on_done(len(some))
+    rows = _rows(sources)
+    problems = [list(one.problems) for one in examined]
+    names = rows["utterance_id"].tolist()
+    for row, code, message in twins(rows, pd.Series(map(_comparable, examined), dtype="str")):
+        problems[row].append(Problem(utterance_id=names[row], code=code, message=message))
+    return Checkup(
+        n_ok=sum(not own for own in problems),
+        problems=_named(problems, rows["manifest"] if len(sources) > 1 else None),
+        overview=overview(rows, [one.sound for one in examined]),
+    )
 
 
 def check_rows(
@@ -104,6 +136,18 @@ def check_rows(
     frontend : says how short is too short
     stop : tells that there is no time for more
     """
+    for some in _examine(rows, paths, frontend, stop):
+        for one in some:
+            yield from one.problems
+
+
+def _examine(
+    rows: pd.DataFrame,
+    paths: pd.Series,
+    frontend: FrontEnd,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[list[Examined]]:
+    """Read utterances on all cores, some at a time, and give them back in their order."""
     work = zip(rows.itertuples(index=False), map(Path, paths), strict=True)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while not stop():
@@ -111,95 +155,95 @@ def check_rows(
             if not some:
                 return
             rows_now, paths_now = zip(*some, strict=True)
-            for problems in pool.map(_problems, rows_now, paths_now, itertools.repeat(frontend)):
-                yield from problems
+            yield list(pool.map(_examined, rows_now, paths_now, itertools.repeat(frontend)))
 
 
-def _problems(row: Any, path: Path, frontend: FrontEnd) -> list[Problem]:  # noqa: ANN401
+def _examined(row: Any, path: Path, frontend: FrontEnd) -> Examined:  # noqa: ANN401
     """Find what is wrong with one row of a manifest, by its words and its sound."""
     name = str(row.utterance_id)
-    problems = list(_missing_words(name, str(row.emotion), str(row.speaker)))
+    found = list(_missing_words(str(row.emotion), str(row.speaker)))
+    sound = None
     try:
-        found = _sound_problem(path, float(row.start), float(row.end), frontend)
+        listening = _listen(path, float(row.start), float(row.end))
     except AudioError as error:
-        found = error.code, str(error)
-    if found is not None:
-        problems.append(Problem(utterance_id=name, code=found[0], message=found[1]))
-    return problems
+        found.append((error.code, str(error)))
+    else:
+        found += _sound_problems(listening, frontend)
+        sound = listening.sound()
+    problems = tuple(
+        Problem(utterance_id=name, code=code, message=message) for code, message in found
+    )
+    return Examined(problems=problems, sound=sound)
 
 
-def _missing_words(name: str, emotion: str, speaker: str) -> Iterator[Problem]:
+def _missing_words(emotion: str, speaker: str) -> Iterator[tuple[str, str]]:
     for code, word, value in (
         ("missing_label", "emotion", emotion),
         ("missing_speaker", "speaker", speaker),
     ):
         if not value.strip():
-            yield Problem(
-                utterance_id=name,
-                code=code,
-                message=f"the {word} is empty; expected a name, since training refuses the "
-                "utterance without; fill it in",
+            yield (
+                code,
+                (
+                    f"the {word} is empty; expected a name, since training refuses the "
+                    "utterance without; fill it in"
+                ),
             )
 
 
-def _sound_problem(
-    path: Path, start: float, end: float, frontend: FrontEnd
-) -> tuple[str, str] | None:
-    """Read one utterance; code and message of what is wrong with its samples."""
-    tally = _Tally()
+def _listen(path: Path, start: float, end: float) -> Listening:
+    listening = Listening()
     for block in native_blocks(path, start=start, end=end):
-        tally.add(block)
-    if not tally.is_finite:
-        return "non_finite", "a sample is not finite; expected full scale 1; mend the file"
-    if not tally.peak:
-        return "silent", "every sample is zero; expected sound; leave it out or record it again"
-    length_s = tally.n_samples / tally.sample_rate
-    if round(length_s * frontend.sample_rate) < frontend.window_length:
+        listening.add(block)
+    return listening
+
+
+def _sound_problems(heard: Listening, frontend: FrontEnd) -> list[tuple[str, str]]:
+    """Code and message of what is wrong with an utterance's samples; one at most."""
+    if not heard.is_finite:
+        message = "a sample is not finite; expected full scale 1; mend the file"
+        return [("non_finite", message)]
+    if not heard.peak:
+        message = "every sample is zero; expected sound; leave it out or record it again"
+        return [("silent", message)]
+    if round(heard.seconds * frontend.sample_rate) < frontend.window_length:
         message = (
-            f"the utterance has {1000 * length_s:.1f} ms; expected at least one analysis window of "
-            f"{1000 * frontend.window_s:g} ms; leave it out or widen its range"
+            f"the utterance has {1000 * heard.seconds:.1f} ms; expected at least one analysis "
+            f"window of {1000 * frontend.window_s:g} ms; leave it out or widen its range"
         )
-        return "too_short", message
-    if tally.n_in_runs and tally.clipped_share > CLIPPED_SHARE:
+        return [("too_short", message)]
+    if heard.n_in_runs and heard.clipped_share > CLIPPED_SHARE:
         message = (
-            f"{100 * tally.clipped_share:.2f} % of the samples are at full scale; expected at most "
+            f"{100 * heard.clipped_share:.2f} % of the samples are at full scale; expected at most "
             f"{100 * CLIPPED_SHARE:g} %; record it again with less gain"
         )
-        return "clipped", message
-    return None
+        return [("clipped", message)]
+    return []
 
 
-class _Tally:
-    """Counts over an utterance's samples, a channel at a time."""
+def _rows(sources: Sequence[Source]) -> pd.DataFrame:
+    """Put manifests below each other; beside several, one that names no corpus is its own."""
+    tables = []
+    for source in sources:
+        table = source.rows[_COLUMNS].assign(manifest=source.name)
+        if len(sources) > 1:
+            table["corpus"] = table["corpus"].where(table["corpus"] != "", Path(source.name).stem)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
 
-    def __init__(self) -> None:
-        self.n_samples = 0
-        self.sample_rate = 1
-        self.is_finite = True
-        self.peak = 0.0
-        self.n_in_runs = 0
-        self._n_full: NDArray[np.int64] | None = None
-        self._before: NDArray[np.bool_] | None = None
 
-    def add(self, block: NativeBlock) -> None:
-        """Count a block; runs go on from the one before."""
-        level = np.abs(block.samples)
-        peak = float(level.max())
-        self.is_finite = self.is_finite and peak <= MAX_LEVEL
-        self.peak = max(self.peak, peak)
-        self.n_samples += len(level)
-        self.sample_rate = block.sample_rate
-        is_full = level >= _FULL_SCALE.get(block.subtype, _FULL_SCALE_16_BIT)
-        n_full = is_full.sum(axis=0)
-        self._n_full = n_full if self._n_full is None else self._n_full + n_full
-        if self._before is not None:
-            is_full = np.concatenate([self._before, is_full])
-        if len(is_full) >= CLIPPED_RUN:
-            runs = np.lib.stride_tricks.sliding_window_view(is_full, CLIPPED_RUN, axis=0)
-            self.n_in_runs += int(runs.all(axis=-1).sum())
-        self._before = is_full[1 - CLIPPED_RUN :]
+def _comparable(examined: Examined) -> str:
+    """Digest of a sound; empty where extraction would have none of it: all silence is the same."""
+    is_bad = any(problem.code in CODES for problem in examined.problems)
+    return "" if examined.sound is None or is_bad else examined.sound.digest
 
-    @property
-    def clipped_share(self) -> float:
-        """Share of samples at full scale in the channel that has most."""
-        return 0.0 if self._n_full is None else int(self._n_full.max()) / self.n_samples
+
+def _named(problems: list[list[Problem]], manifests: pd.Series | None) -> list[Problem]:
+    """Put all problems in one list, each with its manifest's name where there are several."""
+    if manifests is None:
+        return [problem for own in problems for problem in own]
+    return [
+        replace(problem, manifest=name)
+        for own, name in zip(problems, manifests, strict=True)
+        for problem in own
+    ]

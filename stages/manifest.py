@@ -15,11 +15,10 @@ means the same as nothing.
 """
 
 import csv
-import difflib
 import os
 import zlib
-from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -39,20 +38,26 @@ from stages.manifest_table import (
     read_table,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = [
     "COLUMNS",
     "REQUIRED",
+    "RESERVED",
     "SUFFIXES",
     "ManifestError",
     "Problem",
     "audio_paths",
     "complete",
     "in_part",
-    "map_emotions",
     "read_manifest",
     "validate",
     "write_manifest",
 ]
+
+RESERVED = frozenset({*PLACE_COLUMNS, "change"})
+"""Names of columns that a store keeps for itself; no manifest may have one."""
 
 
 def read_manifest(
@@ -78,7 +83,7 @@ def read_manifest(
         bad rows: all of them are in `problems`, the first twenty in the message.
     """
     manifest, problems = from_table(read_table(path), source=str(path))
-    reserved = sorted({*PLACE_COLUMNS, "change"} & set(manifest.columns))
+    reserved = sorted(RESERVED & set(manifest.columns))
     if reserved:
         text = f"{path} has the columns {', '.join(reserved)}, which a store keeps for itself"
         raise ManifestError(f"{text}; expected other names; rename them")
@@ -132,23 +137,6 @@ def in_part(manifest: pd.DataFrame, i: int, n: int) -> NDArray[np.bool_]:
     """
     digests = (zlib.crc32(file.encode("utf-8", "surrogatepass")) for file in manifest["file"])
     return np.fromiter((digest % n == i - 1 for digest in digests), bool, len(manifest))
-
-
-def map_emotions(manifest: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Rename emotions; those that `labels` does not mention stay as they are.
-
-    Raises
-    ------
-    ManifestError
-        `labels` mentions emotions that no row has.
-    """
-    present = sorted(set(manifest["emotion"]))
-    unknown = sorted(set(labels) - set(present))
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], present, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ManifestError(f"no row has the emotion {unknown}; expected some of {present}{hint}")
-    return manifest.assign(emotion=manifest["emotion"].map(lambda name: labels.get(name, name)))
 
 
 def complete(frame: pd.DataFrame) -> pd.DataFrame:

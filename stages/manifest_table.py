@@ -35,26 +35,33 @@ SUFFIXES = (".csv", ".parquet")
 _NUMBER = r"^[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf|nan|NaN|Inf)$"
 
 
-def read_table(path: Path) -> pa.Table:
+def read_table(path: Path, *, suffixes: tuple[str, ...] = SUFFIXES) -> pa.Table:
     """Read a CSV or Parquet file as it is, without asking for any column.
+
+    Parameters
+    ----------
+    path : of the file
+    suffixes : what it may end in; a manifest never ends in `.tsv`, somebody's table may
 
     Returns
     -------
     pyarrow.Table
-        From CSV all columns are text.
+        From CSV and TSV all columns are text.
 
     Raises
     ------
     ManifestError
         The file is missing, is not what its suffix says, or names a column twice.
     """
-    check_suffix(path)
+    check_suffix(path, suffixes)
     if not path.is_file():
         text = f"{path} is not there or not a file; expected a manifest"
         raise ManifestError(text + "; make one with 'emostack manifest'")
     try:
-        table = _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
-    except (pa.ArrowException, UnicodeDecodeError, csv.Error) as error:
+        table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_text(path)
+    except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's trouble, not the file's
         seen = str(error).splitlines()[0] if str(error) else type(error).__name__
         text = f"{path} does not read as {path.suffix.lower()} ({seen})"
         raise ManifestError(text + "; expected a table with a header; write it anew") from error
@@ -104,12 +111,13 @@ def from_table(
     return frame, problems
 
 
-def _read_csv(path: Path) -> pa.Table:
+def _read_text(path: Path) -> pa.Table:
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with path.open(newline="", encoding="utf-8-sig") as lines:
-        header = next(csv.reader(lines), [])
+        header = next(csv.reader(lines, delimiter=delimiter), [])
     return pa.csv.read_csv(
         path,
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+        parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pa.csv.ConvertOptions(
             column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=False
         ),
@@ -122,13 +130,11 @@ def _read_parquet(path: Path) -> pa.Table:
     return table.select([n for n in table.column_names if not n.startswith("__index_level_")])
 
 
-def check_suffix(path: Path) -> None:
-    """Refuse a path that is named neither as CSV nor as Parquet."""
-    if path.suffix.lower() not in SUFFIXES:
-        text = (
-            f"{path} ends in {path.suffix!r}; expected a manifest ending in {' or '.join(SUFFIXES)}"
-        )
-        raise ManifestError(text + "; rename it")
+def check_suffix(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+    """Refuse a path that is not named as a table of one of these kinds."""
+    if path.suffix.lower() not in suffixes:
+        text = f"{path} ends in {path.suffix!r}; expected a manifest ending in "
+        raise ManifestError(f"{text}{' or '.join(suffixes)}; rename it")
 
 
 def _text(table: pa.Table, name: str) -> pa.ChunkedArray:

@@ -83,6 +83,10 @@ class Recipe:
         """Canonical JSON: sorted keys, no spaces, everything in it."""
         return json.dumps(to_mapping(self), sort_keys=True, separators=(",", ":"))
 
+    def to_toml(self) -> str:
+        """Write everything in it as a TOML file that `load_recipe` reads back."""
+        return _toml(to_mapping(self))
+
     @property
     def recipe_id(self) -> str:
         """16 hexadecimal digits of the SHA-256 of the canonical JSON.
@@ -163,3 +167,17 @@ def with_random_weights(recipe: Recipe, seed: int = 0) -> Recipe:
     """Return the recipe with seeded random weights: for demonstrations without a download."""
     network = dataclasses.replace(recipe.network, weights=f"random:{seed}", weights_sha256="")
     return dataclasses.replace(recipe, network=network)
+
+
+def without_sha256(recipe: Recipe) -> Recipe:
+    """Return the recipe as it was before its weights were found."""
+    network = dataclasses.replace(recipe.network, weights_sha256="")
+    return dataclasses.replace(recipe, network=network)
+
+
+def _toml(mapping: Mapping[str, Any]) -> str:
+    """Write scalars, lists and one level of tables; TOML's strings and lists include JSON's."""
+    tables = {name: value for name, value in mapping.items() if isinstance(value, Mapping)}
+    scalars = {name: value for name, value in mapping.items() if name not in tables}
+    text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in scalars.items())
+    return text + "".join(f"\n[{name}]\n{_toml(table)}" for name, table in tables.items())

@@ -13,7 +13,6 @@ from stages.manifest import (
     ManifestError,
     audio_paths,
     complete,
-    map_emotions,
     read_manifest,
     validate,
     write_manifest,
@@ -250,6 +249,7 @@ def test_a_relative_root_is_compared_as_absolute(
         ("m.txt", b"", r"ends in '\.txt'; expected"),
         ("m.csv", b"", "does not read as .csv"),
         ("m.parquet", b"PAR1 not really", "does not read as .parquet"),
+        ("m.parquet", b"PAR1garbage\x04\x00\x00\x00PAR1", "does not read as .parquet"),
         ("m.csv", b"utterance_id,file,speaker,emotion\na,b\n", "does not read as .csv"),
         ("m.csv", b"utterance_id,file,speaker,emotion\na,b,c,d,e\n", "does not read as .csv"),
         ("m.csv", b"utterance_id,file,speaker,emotion\na,\xff\xfe,c,d\n", "does not read as .csv"),
@@ -296,16 +296,6 @@ def test_the_same_manifest_gives_the_same_bytes(tmp_path: Path) -> None:
         write_manifest(table(), tmp_path / name)
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "2.csv").read_bytes()
     assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "2.parquet").read_bytes()
-
-
-def test_emotions_are_renamed() -> None:
-    renamed = map_emotions(table(), {"anger": "hot", "": "unknown"})
-    assert renamed["emotion"].tolist() == ["hot", "unknown", "neutral"]
-
-
-def test_renaming_an_emotion_that_is_not_there_names_the_nearest() -> None:
-    with pytest.raises(ManifestError, match="did you mean 'anger'"):
-        map_emotions(table(), {"angr": "x"})
 
 
 def test_the_error_travels_between_processes() -> None:

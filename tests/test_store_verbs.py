@@ -225,17 +225,17 @@ def test_gc_keeps_what_a_training_was_made_from_until_told_to_let_it_go(
     keeper.train()
     words = ["--to", "parquet", "--recipe", tmp_path / "tiny.toml", "--workdir", keeper.workdir]
     full = shutil.copy(keeper.manifest(), tmp_path / "full.csv")
-    assert keeper.call("export", full, "-o", tmp_path / "a.parquet", *words).status == 0
+    assert keeper.call("export", full, "-o", tmp_path / "a", *words).status == 0
     del keeper.rows["u0"]
     keeper.extract()
     assert "features of 1 more are held by generations that are kept: 1" in keeper.says("gc")
     keeper.store("gc", "--yes")
-    assert keeper.call("export", full, "-o", tmp_path / "b.parquet", *words).status == 1
+    assert keeper.call("export", full, "-o", tmp_path / "b", *words).status == 1
     words += ["--generation", 1]
-    assert keeper.call("export", full, "-o", tmp_path / "b.parquet", *words).status == 0
-    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    assert keeper.call("export", full, "-o", tmp_path / "b", *words).status == 0
+    assert (tmp_path / "a/SHA256SUMS").read_bytes() == (tmp_path / "b/SHA256SUMS").read_bytes()
     keeper.store("gc", "--yes", "--no-keep-trainings")
-    done = keeper.call("export", full, "-o", tmp_path / "b.parquet", *words)
+    done = keeper.call("export", full, "-o", tmp_path / "b", *words)
     assert done.status == 1
     assert "has no generation 1; expected one of [3]" in done.err
     assert keeper.is_whole()
@@ -247,12 +247,12 @@ def test_an_utterance_whose_bytes_have_changed_is_read_once_and_anew(
     write_voices(keeper.audio, ["other"])
     (keeper.audio / "other.wav").replace(keeper.audio / "u0.wav")
     keeper.extract()
-    out, words = tmp_path / "o.parquet", ["--recipe", tmp_path / "tiny.toml"]
+    out, words = tmp_path / "o", ["--recipe", tmp_path / "tiny.toml"]
     words = [*words, "--workdir", keeper.workdir, "--json"]
     done = keeper.call("export", keeper.manifest(), "--to", "parquet", "-o", out, *words)
     assert done.status == 0, done.err
     assert done.fields["n_utterances"] == len(NAMES)
-    rows = pd.read_parquet(out).query("utterance_id == 'u0'")
+    rows = pd.read_parquet(out / "features.parquet").query("utterance_id == 'u0'")
     assert len(rows) == len(keeper.opened().stack("u0"))
 
 
@@ -349,7 +349,7 @@ def test_an_export_of_a_generation_that_is_not_there_names_those_that_are(
     keeper: Keeper, tmp_path: Path
 ) -> None:
     words = ["--recipe", tmp_path / "tiny.toml", "--workdir", keeper.workdir, "--generation", 7]
-    out = tmp_path / "o.h5"
+    out = tmp_path / "o"
     done = keeper.call("export", keeper.manifest(), "--to", "hdf5", "-o", out, *words)
     assert done.status == 1
     assert "[1]" in done.err

@@ -2,12 +2,22 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline import options
 from pipeline.session import Session
 from pipeline.workdir import Workdir
+
+if TYPE_CHECKING:
+    from stages.corpora.reader import Reader
+
+_SHARING = {
+    "free": "may be handed on",
+    "forbidden": "may not be handed on",
+    "unclear": "ask whether they may be handed on",
+}
 
 
 @click.command()
@@ -25,17 +35,30 @@ def corpora(session: Session, workdir: Workdir) -> None:  # noqa: ARG001 - every
             "name": name,
             "layout": reader.layout,
             "classes": list(reader.classes),
+            "n_utterances": reader.n_utterances,
+            "language": reader.language,
             "licence": reader.licence,
+            "sharing": reader.sharing,
             "citation": reader.citation,
         }
         for name, reader in READERS.items()
     ]
-    text = "\n".join(
-        f"{name}\n  expects  {reader.layout}\n  classes  {', '.join(reader.classes) or 'yours'}\n"
-        f"  licence  {reader.licence}\n  cite     {reader.citation}"
-        for name, reader in READERS.items()
+    session.result({"corpora": fields}, "\n".join(_in_words(reader) for reader in READERS.values()))
+
+
+def _in_words(reader: "Reader") -> str:
+    size = f" ({reader.n_utterances} utterances)" if reader.n_utterances else ""
+    return "\n".join(
+        [
+            reader.name,
+            f"  expects   {reader.layout}",
+            f"  classes   {', '.join(reader.classes) or 'yours'}{size}",
+            f"  language  {reader.language or 'yours'}",
+            f"  licence   {reader.licence}",
+            f"  features  {_SHARING[reader.sharing]}",
+            f"  cite      {reader.citation}",
+        ]
     )
-    session.result({"corpora": fields}, text)
 
 
 @click.command()
@@ -52,7 +75,7 @@ def corpora(session: Session, workdir: Workdir) -> None:  # noqa: ARG001 - every
     "--map",
     "label_map",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="TOML file: a table [labels] of old = 'new'.",
+    help="TOML file: a table [labels] of old = 'new', and a list leave_out; see docs/corpora.md.",
 )
 @options.common
 def manifest(
@@ -68,18 +91,20 @@ def manifest(
     \b
     Example: emostack manifest emodb /data/emodb -o emodb.csv
     """
-    from stages.corpora.labels import read_label_map
+    from stages.corpora.labels import read_label_map, settle_labels
     from stages.corpora.table import reader as reader_named
-    from stages.manifest import map_emotions, write_manifest
+    from stages.manifest import write_manifest
 
+    says = read_label_map(label_map) if label_map else None
     rows, problems = reader_named(reader).read(folder)
-    if label_map:
-        rows = map_emotions(rows, read_label_map(label_map))
+    rows, told = settle_labels(rows, says)
+    problems += told
     write_manifest(rows, output)
     for problem in problems:
         session.warn(problem)
     emotions = dict(sorted(Counter(rows["emotion"]).items()))
     n_speakers = len(set(rows["speaker"]) - {""})
+    root = folder.parent if folder.is_file() else folder
     counts = ", ".join(f"{label or '(none)'} {n}" for label, n in emotions.items())
     session.result(
         {
@@ -90,47 +115,54 @@ def manifest(
             "problems": problems,
         },
         f"{output}: {len(rows)} utterances, {n_speakers} speakers; {counts}\n"
-        f"its files are relative to {folder}: pass --audio {folder} along",
+        f"its files are relative to {root}: pass --audio {root} along",
     )
 
 
 @click.command()
-@options.manifest
+@click.argument(
+    "manifests",
+    nargs=-1,
+    required=True,
+    metavar="MANIFEST...",
+    type=click.Path(dir_okay=False, path_type=Path),
+)
 @options.audio
 @options.allow_absolute
 @options.recipe
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what was found as a page, too.",
+)
 @options.common
 def check(
     session: Session,
     workdir: Workdir,  # noqa: ARG001
-    manifest: Path,
+    manifests: tuple[Path, ...],
     audio: Path | None,
     allow_absolute: bool,
     recipe_name: str,
+    page: Path | None,
 ) -> None:
-    """Read every utterance once and tell what is wrong with it.
+    """Read every utterance once: tell what is wrong with it, and what the corpus holds.
+
+    The same audio is found by its samples, whatever the file; with several manifests also between
+    them.
 
     \b
-    Example: emostack check emodb.csv --audio /data/emodb
+    Example: emostack check emodb.csv --audio /data/emodb --html emodb.html
     """
-    from stages.check import check as check_manifest
-    from stages.manifest import read_manifest
-    from stages.recipe import load_recipe
+    from pipeline.checking import run_check
 
-    rows = read_manifest(manifest, audio=audio, allow_absolute=allow_absolute)
-    frontend = load_recipe(recipe_name).frontend
-    problems = list(check_manifest(rows, audio or manifest.parent, frontend))
-    n_ok = len(rows) - len({problem.utterance_id for problem in problems})
-    lines = [f"{p.utterance_id!r}: {p.code}: {p.message}" for p in problems]
-    session.result(
-        {
-            "n_ok": n_ok,
-            "problems": [
-                {"utterance_id": p.utterance_id, "code": p.code, "message": p.message}
-                for p in problems
-            ],
-        },
-        "\n".join([*lines, f"{n_ok} of {len(rows)} utterances are fine"]),
+    run_check(
+        session,
+        manifests,
+        audio=audio,
+        allow_absolute=allow_absolute,
+        recipe_name=recipe_name,
+        page=page,
     )
 
 

@@ -1,4 +1,4 @@
-"""Verbs about features: extract, export."""
+"""Verbs about features: extract, export, import."""
 
 from pathlib import Path
 from typing import Any
@@ -71,15 +71,34 @@ def extract(
     return QUARANTINED if fields["n_quarantined"] and not dry_run else 0
 
 
+FORMATS = ("hdf5", "parquet", "csv", "arff", "npz", "kaldi", "hf", "audformat")
+"""The keys of `stages.sharing.table.FORMATS`, which a test compares: help must come at once."""
+
+
 @click.command()
 @options.manifest
-@click.option("--to", "to", required=True, type=click.Choice(["hdf5", "parquet"]))
+@click.option("--to", "to", required=True, type=click.Choice(FORMATS), help="The format.")
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write.",
+    type=click.Path(path_type=Path),
+    help="The folder to write; it must not be there yet.",
+)
+@click.option(
+    "--pool", is_flag=True, help="One row an utterance: mean and deviation over its segments."
+)
+@click.option(
+    "--anonymise",
+    is_flag=True,
+    help="Salted digests in place of the names of speakers, utterances, files and sessions. The "
+    "salt stays in the workdir.",
+)
+@click.option(
+    "--i-have-the-right",
+    "has_right",
+    is_flag=True,
+    help="Hand on what a corpus' licence forbids; the data card records it.",
 )
 @options.recipe
 @options.generation
@@ -90,35 +109,75 @@ def export(
     manifest: Path,
     to: str,
     output: Path,
+    pool: bool,
+    anonymise: bool,
+    has_right: bool,
     recipe_name: str,
     generation: int | None,
 ) -> None:
-    """Write the features and labels of a MANIFEST to one file, for others.
+    """Write the features and labels of a MANIFEST into a folder, for others.
+
+    With them go a data card, the recipe, split files and checksums (docs/sharing.md).
 
     \b
-    Example: emostack export emodb.csv --to parquet -o emodb.parquet
+    Example: emostack export emodb.csv --to parquet -o emodb-features
     """
+    from pipeline import __version__
     from pipeline.stores import open_store
     from stages.dataset import select
+    from stages.export import ExportOptions
     from stages.export import export as write
     from stages.manifest import read_manifest
+    from stages.sharing.anonymity import read_salt
 
     rows = read_manifest(manifest, allow_absolute=True)
     store, recipe = open_store(workdir, recipe_name, generation)
     selection = select(rows, store)
     if selection.left_out:
         session.warn(f"{len(selection.left_out)} quarantined utterances are left out")
-    done = write(selection, store, recipe, to=to, output=output)
+    salt = read_salt(workdir.salt_file) if anonymise else None
+    asked = ExportOptions(to=to, pool=pool, salt=salt, has_right=has_right, version=__version__)
+    done = write(selection, store, recipe, output, asked)
+    for remark in done.remarks:
+        session.warn(remark)
     session.result(
         {
             "files": [str(file) for file in done.files],
             "n_utterances": done.n_utterances,
-            "n_segments": done.n_segments,
+            "n_segments": sum(place.row_end - place.row_start for place in selection.places),
             "feature_dim": done.feature_dim,
             "sha256": list(done.sha256),
         },
-        f"{output}: {done.n_utterances} utterances, {done.n_segments} segments of "
+        f"{output}: {done.n_utterances} utterances, {done.n_rows} rows of "
         f"{done.feature_dim} features",
+    )
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The manifest. Default: a CSV file named after the export, in the workdir's imports.",
+)
+@options.common
+def import_(session: Session, workdir: Workdir, file: Path, output: Path | None) -> None:
+    """Make a store of an exported hdf5 FILE (or its folder), and a manifest to train with.
+
+    \b
+    Example: emostack import emodb-features && emostack train runs/imports/emodb-features.csv
+    """
+    from pipeline.importing import import_export
+
+    fields = import_export(workdir, file, output)
+    for conflict in fields["conflicts"]:
+        session.warn(f"{conflict['utterance_id']!r}: {conflict['code']}: {conflict['message']}")
+    session.result(
+        fields,
+        f"{fields['store']}: {fields['n_added']} of {fields['n_utterances']} utterances came in, "
+        f"{len(fields['conflicts'])} conflicts; generation {fields['generation']}\n"
+        f"to train with: {fields['manifest']}",
     )
 
 

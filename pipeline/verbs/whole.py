@@ -105,7 +105,7 @@ def reproduce(
     "--map",
     "label_map",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="TOML file: a table [labels] of old = 'new'.",
+    help="TOML file: a table [labels] of old = 'new', and a list leave_out; see docs/corpora.md.",
 )
 @options.recipe
 @options.workers

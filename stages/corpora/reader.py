@@ -34,6 +34,10 @@ class Reader(Protocol):
         """Its emotions; empty when they are whatever the folder says."""
 
     @property
+    def n_utterances(self) -> int | None:
+        """How many utterances the published corpus has; None where that is not known."""
+
+    @property
     def licence(self) -> str:
         """The audio's licence, as its makers state it."""
 

@@ -1,0 +1,1 @@
+"""Features for others: what goes out, in which format, and with which words."""
