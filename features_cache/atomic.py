@@ -88,13 +88,24 @@ def atomic_folder(final: Path) -> Iterator[Path]:
     FullDiskError
         There is no room for it; nothing is left of what was written.
     """
-    if final.exists() or final.is_symlink():
-        message = f"{final} is there already; expected a new folder; remove it or give another name"
-        raise FileExistsError(message)
     partial = partial_path(final)
     try:
+        is_there = os.path.lexists(final)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        partial.mkdir()
+    except OSError as error:
+        message = (
+            f"no folder can be made in {final.parent} ({error.strerror}); expected one that this user "
+            "may write to, and a name that the disk allows; give another"
+        )
+        raise type(error)(message) from error
+    try:
+        if is_there:
+            message = (
+                f"{final} is there already; expected a new folder; remove it or give another name"
+            )
+            raise FileExistsError(message)
         with _full_disk_told(final):
-            partial.mkdir(parents=True)
             yield partial
             for path in sorted(partial.rglob("*")):
                 sync_file(path)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from features_cache.consolidated import FORMAT, Stack
 from features_cache.shard_reading import TORN
 
 DTYPES = ("float16", "float32")
+NUMBERS = ("start", "end")
+"""Columns of one number an utterance; the others hold texts."""
+
 BLOCK_BYTES = 4 * 2**20
 """Features that are in memory at a time."""
 
@@ -63,10 +67,20 @@ class Consolidated:
             with _told(self.path):
                 features = self._file["features"][rows]
                 start, end = (self._file[f"segment_{which}"][rows] for which in ("start", "end"))
-            if not all(np.isfinite(part).all() for part in (features, start, end)):
-                message = f"rows {rows.start} to {rows.stop} are not all finite; expected numbers"
-                raise ConsolidatedError(f"{self.path}: {message}; ask for the file again")
+            where = f"rows {rows.start} to {rows.stop}"
+            finite = all(np.isfinite(part).all() for part in (features, start, end))
+            _expect(self.path, finite, f"{where} are not all finite", "numbers")
+            ordered = bool((start >= 0).all() and (end > start).all())
+            _expect(self.path, ordered, f"times of {where} run backwards", "0 <= start < end")
             yield features, start, end
+
+    def same_rows(self, one: int, other: int) -> bool:
+        """Tell whether two utterances have the same features."""
+        # Blocks are cut from an utterance's own first row, so that they meet.
+        return all(
+            mine is not None and theirs is not None and np.array_equal(mine[0], theirs[0])
+            for mine, theirs in zip_longest(self.blocks(one), self.blocks(other))
+        )
 
 
 @contextmanager
@@ -126,7 +140,7 @@ def _checked(path: Path, file: h5py.File, columns: tuple[str, ...]) -> Consolida
     rises = bool(rises and (np.diff(offsets.astype(np.int64)) > 0).all())
     _expect(path, rises, "offsets do not cut the rows into utterances",
             f"numbers that rise from 0 to {len(features)}")  # fmt: skip
-    cells = {name: _column(file[name]) for name in columns}
+    cells = {name: _column(path, file[name], name) for name in columns}
     for name, values in cells.items():
         fits = values.shape == (len(offsets) - 1,)
         _expect(path, fits, f"{name} has the shape {values.shape}", f"{len(offsets) - 1} values")
@@ -149,8 +163,10 @@ def _is_plain(file: h5py.File, name: str) -> bool:
     return isinstance(data, h5py.Dataset) and not data.is_virtual and not data.external
 
 
-def _column(data: h5py.Dataset) -> NDArray[Any]:
+def _column(path: Path, data: h5py.Dataset, name: str) -> NDArray[Any]:
     is_text = h5py.check_string_dtype(data.dtype) is not None
+    fits = data.dtype == np.float64 if name in NUMBERS else is_text
+    _expect(path, fits, f"{name} holds {data.dtype}", "float64" if name in NUMBERS else "text")
     values: NDArray[Any] = data.asstr()[:] if is_text else data[:]
     return values
 

@@ -26,7 +26,7 @@ def run_check(
     session: Session,
     manifests: Sequence[Path],
     *,
-    audio: Path | None,
+    audio: Sequence[Path],
     allow_absolute: bool,
     recipe_name: str,
     page: Path | None,
@@ -37,7 +37,7 @@ def run_check(
     ----------
     session : says what happens
     manifests : files; no file twice
-    audio : folder of all manifests' files; None: each manifest's own
+    audio : folder of all manifests' files, or one a manifest; none: each manifest's own
     allow_absolute : take absolute paths outside that folder
     recipe_name : its front end says how short is too short
     page : where to write the HTML page; None: nowhere
@@ -45,7 +45,8 @@ def run_check(
     Raises
     ------
     CheckError
-        A manifest is named twice, or the page's folder cannot be written to.
+        A manifest is named twice, there are neither one nor as many audio folders, or the page's
+        folder cannot be written to.
     stages.manifest.ManifestError
         A manifest cannot be read.
     """
@@ -55,10 +56,10 @@ def run_check(
     sources = [
         Source(
             name=str(path),
-            rows=read_manifest(path, audio=audio, allow_absolute=allow_absolute),
-            root=audio or path.parent,
+            rows=read_manifest(path, audio=root, allow_absolute=allow_absolute),
+            root=root,
         )
-        for path in manifests
+        for path, root in zip(manifests, _roots(manifests, audio), strict=True)
     ]
     n_utterances = sum(len(source.rows) for source in sources)
     with meter("check", n_utterances, quiet=session.quiet) as progress:
@@ -70,7 +71,7 @@ def run_check(
         title = ", ".join(path.name for path in manifests)
         provenance = {
             "manifest": ", ".join(map(str, manifests)),
-            "audio": str(audio or "beside each manifest"),
+            "audio": ", ".join(map(str, audio)) or "beside each manifest",
             "recipe": recipe_name,
             "emostack": __version__,
         }
@@ -130,6 +131,19 @@ def _write_page(page: Path, corpus: dict[str, Any]) -> None:
     from reports.corpus_page import write_corpus_page  # imports matplotlib
 
     write_corpus_page(page, corpus)
+
+
+def _roots(manifests: Sequence[Path], audio: Sequence[Path]) -> list[Path]:
+    """Give each manifest the folder of its files."""
+    if len(audio) not in (0, 1, len(manifests)):
+        message = (
+            f"--audio was given {len(audio)} times for {len(manifests)} manifests; expected one "
+            "folder for all of them, or one for each in their order"
+        )
+        raise CheckError(message)
+    if len(audio) == len(manifests):
+        return list(audio)
+    return [audio[0] if audio else path.parent for path in manifests]
 
 
 def _refuse_twice(manifests: Sequence[Path]) -> None:

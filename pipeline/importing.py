@@ -4,13 +4,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from features_cache.shard import read_header, versions_json
 from features_cache.store import Store
 from pipeline import __version__
 from pipeline.care import merge_stores
 from pipeline.workdir import Workdir
 from stages.importing import ImportFileError, import_features
-from stages.manifest import write_manifest
+from stages.manifest import read_manifest, write_manifest
+from stages.manifest_table import check_suffix
 
 
 def import_export(workdir: Workdir, file: Path, output: Path | None) -> dict[str, Any]:
@@ -32,15 +35,16 @@ def import_export(workdir: Workdir, file: Path, output: Path | None) -> dict[str
     stages.importing.ImportFileError
         The file cannot be imported; nothing has changed.
     """
+    folder = file if file.is_dir() else file.absolute().parent
+    target = output or workdir.imports / f"{folder.absolute().name}.csv"
+    check_suffix(target)
     workdir.scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=workdir.scratch, prefix="import-") as scratch:
         versions = versions_json({"emostack": __version__})
         recipe, manifest = import_features(file, Path(scratch), versions)
         _check_dim(workdir.store_folder(recipe.recipe_id), Path(scratch))
+        _refuse_other_manifest(target, manifest)
         (done,) = merge_stores(workdir, [Path(scratch)])
-    folder = file if file.is_dir() else file.absolute().parent
-    target = output or workdir.imports / f"{folder.absolute().name}.csv"
-    target.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(manifest, target)
     return {
         "recipe_id": recipe.recipe_id,
@@ -51,6 +55,20 @@ def import_export(workdir: Workdir, file: Path, output: Path | None) -> dict[str
         "store": done["store"],
         "manifest": str(target),
     }
+
+
+def _refuse_other_manifest(target: Path, manifest: pd.DataFrame) -> None:
+    """Make the manifest's folder, and refuse to write over a file that says something else."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"{target.parent} cannot be made ({error.strerror}); expected a folder"
+        raise ImportFileError(message + "; give another --output") from error
+    if target.exists() and not read_manifest(target, allow_absolute=True).equals(manifest):
+        message = (
+            f"{target} is there already and is not this export's manifest; expected a new file"
+        )
+        raise ImportFileError(message + "; give another --output")
 
 
 def _check_dim(folder: Path, imported: Path) -> None:

@@ -22,7 +22,7 @@ from stages.sharing.format import ExportError
 from stages.sharing.rights import Terms, refuse_forbidden, terms_of
 from stages.sharing.splits import why_no_splits, write_splits
 from stages.sharing.table import FORMATS
-from stages.sharing.tally import watched
+from stages.sharing.tally import Tally, watched
 
 CARD, RECIPE, SPLITS, SUMS = "README.md", "recipe.toml", "splits.csv", "SHA256SUMS"
 
@@ -95,11 +95,10 @@ def export(
     terms = terms_of(selection.manifest["corpus"])
     if not options.has_right:
         refuse_forbidden(terms)
-    content, splits = _content(selection, store, recipe, options)
+    (content, tally), splits = _content(selection, store, recipe, options)
     format_ = FORMATS[options.to]
     with atomic_folder(output) as folder:
-        seen, tally = watched(content)
-        format_.write(seen, folder)
+        format_.write(content, folder)
         said = Circumstances(
             version=options.version,
             format=format_,
@@ -125,14 +124,15 @@ def export(
 
 def _content(
     selection: Selection, store: Store, recipe: Recipe, options: ExportOptions
-) -> tuple[Content, str]:
-    """Make the content, and say why there can be no split files (empty: there can)."""
+) -> tuple[tuple[Content, Tally], str]:
+    """Make the content with its tally, and say why there can be no split files (empty: there can)."""
     content = content_of(selection, store, recipe)
-    splits = why_no_splits(content)
+    splits = why_no_splits(content, selection.audio_sha256)
     if options.salt is not None:
         content = anonymised(content, options.salt)
         splits = splits and "the utterances cannot be cut into folds that share no speaker or audio"
-    return pooled(content) if options.pool else content, splits
+    content, tally = watched(content)  # what is stored, whatever is made of it
+    return (pooled(content) if options.pool else content, tally), splits
 
 
 def _remarks(content: Content, terms: Sequence[Terms]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """An exported hdf5 becomes a store again: features, names and labels, without any audio."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +87,18 @@ def _check_sum(file: Path) -> None:
 def _recipe(source: Consolidated) -> Recipe:
     rows = source.attributes.get("rows")
     if rows != "segment":
-        message = f"{source.path} holds one row a {rows}; expected one a segment"
+        message = (
+            f"{source.path} does not hold one row a segment (but: {rows!r}); expected segments"
+        )
         raise ImportFileError(message + "; ask for an export without --pool")
     try:
         recipe = recipe_from_json(source.attributes.get("recipe_json", ""))
         is_its_own = recipe.recipe_id == source.attributes.get("recipe_id")
-    except RecipeError as error:
-        raise ImportFileError(f"{source.path}: {error}") from error
+    except (RecipeError, AttributeError, TypeError) as error:
+        message = f"{source.path} names a recipe that this version does not know ({error})"
+        raise ImportFileError(
+            message + "; expected one of this version; update emostack"
+        ) from error
     if not is_its_own or recipe.dtype != source.dtype:
         message = f"{source.path} does not hold the features that its recipe makes"
         raise ImportFileError(message + f"; expected {recipe.dtype} of recipe {recipe.recipe_id}")
@@ -116,6 +121,7 @@ def _write_shards(
 ) -> Iterator[PublishedShard]:
     # Equal keys are the same audio: its features are kept once.
     first_with = {key: i for i, key in reversed(list(enumerate(source.columns["key"])))}
+    _refuse_twins(source, first_with)
     waiting = sorted(first_with.values(), reverse=True)
     while waiting:
         with ShardWriter(store.shards_folder, header) as writer:
@@ -129,6 +135,19 @@ def _write_shards(
                     view=CLEAN,
                 )
             yield writer.close()
+
+
+def _refuse_twins(source: Consolidated, first_with: Mapping[str, int]) -> None:
+    """Refuse a file in which equal keys, which say equal audio, stand for different features."""
+    for number, key in enumerate(source.columns["key"]):
+        first = first_with[key]
+        if first != number and not source.same_rows(first, number):
+            names = source.columns["utterance_id"]
+            message = (
+                f"{source.path} has one key and two stacks for {names[first]!r} and "
+                f"{names[number]!r}; expected equal features for equal audio; ask for the file again"
+            )
+            raise ImportFileError(message)
 
 
 def _rows(manifest: pd.DataFrame, keys: NDArray[Any], shards: list[PublishedShard]) -> pd.DataFrame:

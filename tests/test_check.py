@@ -317,6 +317,20 @@ def test_one_audio_folder_serves_all_manifests(tmp_path: Path, emostack: Emostac
     assert (done.fields["n_ok"], done.fields["problems"]) == (2, [])
 
 
+def test_each_manifest_has_an_audio_folder_of_its_own(tmp_path: Path, emostack: Emostack) -> None:
+    folders = [tmp_path / "a", tmp_path / "b"]
+    for folder in folders:
+        write_corpus(folder, "m.csv", {"u1.wav": 1})
+        (folder / "m.csv").rename(tmp_path / f"{folder.name}.csv")
+    words = ["check", tmp_path / "a.csv", tmp_path / "b.csv", "--json"]
+    roots = [word for folder in folders for word in ("--audio", folder)]
+    done = emostack(*words, *roots)
+    assert [problem["code"] for problem in done.fields["problems"]] == ["duplicated"], done.err
+    refused = emostack(*words, *roots, "--audio", tmp_path)
+    assert refused.status == 1
+    assert "--audio was given 3 times for 2 manifests; expected one" in refused.err
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [

@@ -177,7 +177,17 @@ def test_splits_leave_one_speaker_out(filled: tuple[Selection, Store], tmp_path:
     assert splits["fold"].tolist() == filled[0].manifest["speaker"].tolist()
 
 
-@pytest.mark.parametrize("corpus", ["iemocap", "msp-podcast", " IEMOCAP", "MSP_Podcast"])
+@pytest.mark.parametrize(
+    "corpus",
+    [
+        "iemocap",
+        "msp-podcast",
+        " IEMOCAP",
+        "MSP_Podcast",
+        "msppodcast 1.11",
+        "IEMOCAP_full_release",
+    ],
+)
 def test_a_corpus_that_forbids_it_is_refused_until_the_right_is_stated(
     tmp_path: Path, corpus: str
 ) -> None:
@@ -262,3 +272,33 @@ def test_the_card_counts_what_could_not_be_read(tmp_path: Path) -> None:
     selection, store = selection_of(tmp_path / "store", UTTERANCES)
     give((dataclasses.replace(selection, left_out=["a", "b"]), store), tmp_path / "out")
     assert "12; 2 more could not be read" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_audio_that_stands_in_two_files_is_on_one_side_of_a_split(tmp_path: Path) -> None:
+    selection, store = selection_of(
+        tmp_path / "store", UTTERANCES, start=[0.1 * i for i in range(12)]
+    )
+    sums = ["same"] * 2 + [str(i) for i in range(10)]
+    give((dataclasses.replace(selection, audio_sha256=sums), store), tmp_path / "out")
+    assert not (tmp_path / "out" / "splits.csv").exists()
+    assert "shares audio" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(
+    filled: tuple[Selection, Store], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    for name in ("file/out", "n" * 300):
+        with pytest.raises(OSError, match=r"no folder can be made in .*; expected one that"):
+            give(filled, tmp_path / name)
+
+
+def test_the_rounding_of_a_pooled_export_is_that_of_the_stored_values(
+    filled: tuple[Selection, Store], tmp_path: Path
+) -> None:
+    give(filled, tmp_path / "plain")
+    give(filled, tmp_path / "pooled", pool=True)
+    cards = [(tmp_path / name / "README.md").read_text() for name in ("plain", "pooled")]
+    reach = [re.findall(r"values reach ([0-9.]+)", card) for card in cards]
+    assert reach[0] == reach[1]
+    assert "computed of the stored values in float64 and kept as float32" in cards[1]

@@ -75,7 +75,7 @@ def test_audio_that_stands_twice_is_kept_once(tmp_path: Path) -> None:
         manifest=selection.manifest.iloc[[0, 1, 1]].assign(utterance_id=["a", "b", "c"]),
         places=[selection.places[i] for i in (0, 1, 1)],
         keys=[selection.keys[i] for i in (0, 1, 1)],
-        audio_sha256=[],
+        audio_sha256=["", "", ""],
         left_out=[],
     )
     there = Workdir(tmp_path / "there")
@@ -100,7 +100,7 @@ def test_an_anonymised_export_can_be_imported(
 
 
 def test_a_pooled_export_is_refused(filled: tuple[Selection, Store], tmp_path: Path) -> None:
-    with pytest.raises(ImportFileError, match="one row a utterance; expected one a segment"):
+    with pytest.raises(ImportFileError, match="does not hold one row a segment"):
         import_export(Workdir(tmp_path / "there"), give(filled, tmp_path / "out", pool=True), None)
 
 
@@ -161,7 +161,7 @@ def not_finite(file: h5py.File) -> None:
         (linked, "no plain dataset 'features'"),
         (virtual, "no plain dataset 'segment_end'"),
         (attribute("format", 7), "format is 7; expected 1"),
-        (attribute("recipe_json", "{"), "not written by this version"),
+        (attribute("recipe_json", "{"), "this version does not know"),
         (attribute("recipe_id", "0" * 16), "does not hold the features that its recipe makes"),
         (replaced("features", lambda x: x.astype(np.float32)), "does not hold the features that"),
         (
@@ -175,6 +175,11 @@ def not_finite(file: h5py.File) -> None:
         (replaced("emotion", lambda x: x[:-1]), "emotion has the shape"),
         (replaced("key", lambda x: np.array([b"../../x"] * len(x), object)), "has the key"),
         (not_finite, "not all finite"),
+        (attribute("recipe_json", "[]"), "names a recipe that this version does not know"),
+        (replaced("utterance_id", lambda x: np.arange(len(x), dtype=float)), "utterance_id holds"),
+        (replaced("start", lambda x: np.array([b"0"] * len(x), object)), "start holds"),
+        (replaced("segment_end", lambda x: -x), "run backwards; expected 0 <= start < end"),
+        (replaced("key", lambda x: np.array([x[0]] * len(x), object)), "one key and two stacks"),
     ],
 )
 def test_a_file_that_lies_is_refused_in_one_line_and_changes_nothing(
@@ -246,3 +251,16 @@ def test_paths_of_the_exporter_stay_at_home(tmp_path: Path) -> None:
     done = import_export(Workdir(tmp_path / "there"), out, None)
     found = read_manifest(Path(done["manifest"]))["file"].tolist()
     assert found[:2] == ["other/0.wav", "day/1.wav"]
+
+
+@pytest.mark.parametrize("name", ["m", "m.txt", "file/m.csv", "precious.csv"])
+def test_a_manifest_that_cannot_be_written_is_told_before_anything_is_taken_in(
+    given: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "precious.csv").write_text("utterance_id,file,speaker,emotion\na,a.wav,s,joy\n")
+    there = Workdir(tmp_path / "there")
+    with pytest.raises((ImportFileError, ManifestError), match="expected"):
+        import_export(there, given, tmp_path / name)
+    assert not there.features.exists()
+    assert "a.wav" in (tmp_path / "precious.csv").read_text()

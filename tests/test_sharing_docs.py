@@ -9,7 +9,9 @@ PAGE = (Path(__file__).parent.parent / "docs" / "sharing.md").read_text(encoding
 
 
 def test_the_page_has_a_section_for_each_format_with_its_own_words_and_snippet() -> None:
-    sections = re.findall(r"^### `(\w+)`\n\n(.*?)\n\n```python\n(.*?)```$", PAGE, re.DOTALL | re.MULTILINE)
+    sections = re.findall(
+        r"^### `(\w+)`\n\n(.*?)\n\n```python\n(.*?)```$", PAGE, re.DOTALL | re.MULTILINE
+    )
     assert [(name, " ".join(words.split()), snippet) for name, words, snippet in sections] == [
         (entry.name, entry.files, entry.snippet) for entry in FORMATS.values()
     ]

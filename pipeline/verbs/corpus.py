@@ -127,7 +127,13 @@ def manifest(
     metavar="MANIFEST...",
     type=click.Path(dir_okay=False, path_type=Path),
 )
-@options.audio
+@click.option(
+    "--audio",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that a manifest's files are relative to: one for all manifests, or one for each in "
+    "their order. Default: each manifest's folder.",
+)
 @options.allow_absolute
 @options.recipe
 @click.option(
@@ -141,7 +147,7 @@ def check(
     session: Session,
     workdir: Workdir,  # noqa: ARG001
     manifests: tuple[Path, ...],
-    audio: Path | None,
+    audio: tuple[Path, ...],
     allow_absolute: bool,
     recipe_name: str,
     page: Path | None,
@@ -153,6 +159,7 @@ def check(
 
     \b
     Example: emostack check emodb.csv --audio /data/emodb --html emodb.html
+    Example: emostack check a.csv b.csv --audio /data/a --audio /data/b
     """
     from pipeline.checking import run_check
 

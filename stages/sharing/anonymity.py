@@ -11,6 +11,7 @@ recognised by features. The data card says so, and what stays: corpus, gender, e
 import hashlib
 import hmac
 import secrets
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def read_salt(path: Path) -> bytes:
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as partial:
+        # Of two exports that come first at once, both take the salt of the one that was quicker.
+        with suppress(FileExistsError), atomic_write(path, exclusive=True) as partial:
             partial.touch(mode=0o600)
             partial.write_text(secrets.token_hex(SALT_DIGITS // 2) + "\n", encoding="ascii")
     salt = path.read_bytes().strip()

@@ -181,21 +181,26 @@ def _log_mel(frontend: FrontEnd) -> str:
 
 def _rounding(content: Content, tally: Tally) -> str:
     if content.recipe.dtype != "float16":
-        return "Values are as the network gave them (float32); the export rounds nothing."
+        return f"The store keeps features as the network gave them (float32). {_export_rounds(content)}"
     # Half a unit in the last place of the largest value; below 2^-14 the units shrink no further.
     step = FLOAT16_STEP * 2.0 ** np.floor(np.log2(max(tally.largest, 2.0**-14)))
     return (
         "The store keeps features as float16, rounded from float32: a relative error of at most "
-        f"2^-11 (4.9e-4), and in this data, whose values reach {tally.largest:.4g}, an absolute one "
-        f"of at most {step:.2g}. The export itself rounds nothing."
-        + (" Means and deviations are float32." if content.rows_are == "utterance" else "")
+        f"2^-11 (4.9e-4; below 6.1e-5 an absolute one of 3e-8), and in this data, whose values reach "
+        f"{tally.largest:.4g}, an absolute one of at most {step:.2g}. " + _export_rounds(content)
     )
+
+
+def _export_rounds(content: Content) -> str:
+    if content.rows_are == "segment":
+        return "The export itself rounds nothing."
+    return "Means and deviations are computed of the stored values in float64 and kept as float32."
 
 
 def _limits(content: Content, said: Circumstances) -> Iterable[str]:
     yield (
         "Features of one recipe fit together; features of two recipes do not. recipe.toml makes the "
-        "same ones again from the recordings."
+        "same ones again from the recordings, up to the last bits on another machine or engine."
     )
     if said.splits:
         yield f"Train and test on different speakers. There are no split files: {said.splits}."

@@ -13,7 +13,7 @@ from stages.sharing.content import Content
 from stages.sharing.format import Format
 
 FILE = "features.parquet"
-GROUP_BYTES, GROUP_ROWS = 64 * 1024 * 1024, 65_536
+GROUP_BYTES, GROUP_ROWS = 16 * 1024 * 1024, 65_536
 """Bounds of one row group, held in memory at once: bytes of features, and rows."""
 
 

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from stages.corpora.reader import Sharing
+from stages.corpora.generic import Generic
+from stages.corpora.reader import Reader, Sharing
 from stages.corpora.table import READERS
 
 
@@ -36,8 +37,7 @@ def terms_of(corpora: Iterable[str]) -> list[Terms]:
 
 
 def _terms(corpus: str) -> Terms:
-    # A hand-made manifest may write it in its own way; a licence is not got rid of by that.
-    reader = READERS.get(re.sub(r"[\s_]+", "-", corpus.strip()).lower())
+    reader = _reader(corpus)
     if reader is None:
         return Terms(corpus=corpus)
     return Terms(
@@ -47,6 +47,22 @@ def _terms(corpus: str) -> Terms:
         language=reader.language,
         sharing=reader.sharing,
     )
+
+
+def _reader(corpus: str) -> Reader | None:
+    """Find a corpus' reader by a name that a hand-made manifest may write in its own way.
+
+    A name that goes on after that of a forbidden corpus (a release, a part) means that corpus: a
+    licence is not got rid of by a suffix.
+    """
+    readers = {_letters(n): r for n, r in READERS.items() if not isinstance(r, Generic)}
+    name = _letters(corpus)
+    begun = (r for n, r in readers.items() if r.sharing == "forbidden" and name.startswith(n))
+    return readers.get(name) or next(begun, None)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def refuse_forbidden(terms: Iterable[Terms]) -> None:

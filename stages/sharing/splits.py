@@ -1,6 +1,7 @@
 """Split files: who is tested in which fold, so that others train on the same folds as we do."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,15 +10,24 @@ from stages.folds import Audio, Fold, FoldError, make_folds
 from stages.sharing.content import Content
 
 
-def why_no_splits(content: Content) -> str:
+def why_no_splits(content: Content, audio_sha256: Sequence[str]) -> str:
     """Say why the utterances cannot be cut into folds by speaker; empty where they can.
 
-    The words name speakers and files: ask before names are replaced, tell only where they are not.
+    Parameters
+    ----------
+    content : with the names of the manifest
+    audio_sha256 : of each utterance's audio file; empty where it is not known: its name stands in
+
+    Returns
+    -------
+    str
+        The words name speakers and files: ask before names are replaced, tell only where they are not.
     """
     rows = content.manifest
+    names = (rows["corpus"] + "/" + rows["file"]).tolist()
     audio = Audio(
         keys=content.keys,
-        sha256=(rows["corpus"] + "/" + rows["file"]).tolist(),
+        sha256=[known or name for known, name in zip(audio_sha256, names, strict=True)],
         start=rows["start"].tolist(),
         end=rows["end"].tolist(),
     )
