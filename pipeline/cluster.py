@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 
+from models.engines import KERAS
 from pipeline.dask_workers import (
     ClusterError,
     DaskWorkers,
     cannot_import,
     refuse_other_versions,
 )
+from stages.engine_choice import openvino_is_quicker
 from stages.extract import Workers
 
 if TYPE_CHECKING:
@@ -62,7 +64,13 @@ class ThisProcess:
 
 @contextmanager
 def open_workers(
-    n_workers: int, scheduler: str | None, *, store: Path, audio: Path, scratch: Path
+    n_workers: int,
+    scheduler: str | None,
+    *,
+    store: Path,
+    audio: Path,
+    scratch: Path,
+    engine: str = KERAS,
 ) -> Iterator[Workers]:
     """Provide the workers for one extraction.
 
@@ -73,6 +81,7 @@ def open_workers(
     store : folder that every worker must see
     audio : file that every worker must see
     scratch : folder for the local cluster's own files
+    engine : what runs the network, so that every worker must have it
 
     Raises
     ------
@@ -81,12 +90,25 @@ def open_workers(
     """
     if scheduler is not None:
         with _quiet_dask(), _connect(scheduler) as client:
-            yield DaskWorkers(client, _refuse_unfit_workers(client, store, audio))
+            yield DaskWorkers(client, _refuse_unfit_workers(client, store, audio, engine))
     elif n_workers == 0:
         yield ThisProcess()
     else:
         with _quiet_dask(), _local_cluster(n_workers, scratch) as client:
             yield DaskWorkers(client)
+
+
+def openvino_is_quicker_there(scheduler: str) -> bool:
+    """Whether OpenVINO is the quicker engine for every worker of a running scheduler.
+
+    Raises
+    ------
+    ClusterError
+        The scheduler does not answer, or has no workers.
+    """
+    with _quiet_dask(), _connect(scheduler) as client:
+        answers = client.run(openvino_is_quicker, on_error="return")
+    return all(answer is True for answer in answers.values())
 
 
 @contextmanager
@@ -186,7 +208,9 @@ def _signals_are_for_this_thread() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _refuse_unfit_workers(client: "Client", store: Path, audio: Path) -> dict[str, str]:
+def _refuse_unfit_workers(
+    client: "Client", store: Path, audio: Path, engine: str = KERAS
+) -> dict[str, str]:
     """Compare package versions, and have every worker find a new file and an old one.
 
     Returns
@@ -196,8 +220,8 @@ def _refuse_unfit_workers(client: "Client", store: Path, audio: Path) -> dict[st
     """
     from stages.shard_work import package_versions
 
-    mine = package_versions()
-    for worker, versions in client.run(package_versions, on_error="return").items():
+    mine = package_versions(engine)
+    for worker, versions in client.run(package_versions, engine, on_error="return").items():
         if isinstance(versions, Exception):
             raise cannot_import(f"worker {worker}", versions) from versions
         refuse_other_versions(worker, versions, mine)

@@ -9,6 +9,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from models.engines import KERAS, OPENVINO
 from stages.extract import Lost
 
 if TYPE_CHECKING:
@@ -203,7 +204,8 @@ def run_if_fit(
 
         from stages.shard_work import package_versions
 
-        refuse_other_versions(get_worker().address, package_versions(), versions)
+        found = package_versions(OPENVINO if OPENVINO in versions else KERAS)
+        refuse_other_versions(get_worker().address, found, versions)
     return work(task)
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,15 @@ from features_cache.audio_hashes import AudioHashes
 from features_cache.generation import empty_rows
 from features_cache.lock import WriterLock, writer_lock
 from features_cache.store import Place, Store
-from pipeline.cluster import default_workers, open_workers
+from models.engines import KERAS
+from pipeline.cluster import default_workers, open_workers, openvino_is_quicker_there
 from pipeline.extraction_words import Watch, contract_fields, tell_plan, tell_quarantined
 from pipeline.options import FAIL_THRESHOLD
 from pipeline.progress import meter
 from pipeline.session import Session
 from pipeline.stopping import Deadline, OutOfTimeError, stoppable
 from pipeline.workdir import Workdir
+from stages.engine_choice import AUTO, choose_engine, openvino_is_quicker
 from stages.extract import (
     Extraction,
     ExtractRun,
@@ -48,6 +51,7 @@ class ExtractOptions:
     n_workers : processes of a local cluster, 0 for none, None to choose
     scheduler : address of a running scheduler, or None
     batch_size : segments a call of the network
+    engine : what runs the network: ``auto``, ``keras`` or ``openvino``
     retry_quarantined : try again what failed before
     fail_threshold : percent of utterances that may vanish or fail
     limit : when to stop at the latest, or None
@@ -56,6 +60,7 @@ class ExtractOptions:
     n_workers: int | None = None
     scheduler: str | None = None
     batch_size: int = 32
+    engine: str = AUTO
     retry_quarantined: bool = False
     fail_threshold: float = FAIL_THRESHOLD
     limit: Deadline | None = None
@@ -171,6 +176,7 @@ def extract_features(
             run = ExtractRun(
                 lock=lock,
                 batch_size=options.batch_size,
+                engine=_engine(session, plan, store, options),
                 fail_threshold=options.fail_threshold,
                 stop=stop,
                 audio=job.audio,
@@ -276,6 +282,18 @@ def _states(
             hashes.save()
 
 
+def _engine(session: Session, plan: Plan, store: Store, options: ExtractOptions) -> str:
+    """Choose what runs the network, and say so; nothing is looked at where nothing is to be run."""
+    if plan.pending.empty:
+        return KERAS
+    is_quicker = openvino_is_quicker
+    if options.scheduler is not None:
+        is_quicker = partial(openvino_is_quicker_there, options.scheduler)
+    engine = choose_engine(options.engine, store, is_quicker)
+    session.say(f"the network is run by {engine}")
+    return engine
+
+
 def _carry_out(
     session: Session,
     workdir: Workdir,
@@ -295,7 +313,12 @@ def _carry_out(
     audio = workdir.root if plan.pending.empty else Path(plan.pending["path"].iloc[0])
     with (
         open_workers(
-            n_workers, scheduler, store=store.folder, audio=audio, scratch=workdir.scratch
+            n_workers,
+            scheduler,
+            store=store.folder,
+            audio=audio,
+            scratch=workdir.scratch,
+            engine=run.engine,
         ) as workers,
         meter("extracting", len(plan.pending), quiet=session.quiet) as progress,
     ):

@@ -149,6 +149,16 @@ def workers(command: Command) -> Command:
     )(command)
 
 
+engine = click.option(
+    "--engine",
+    type=click.Choice(["auto", "keras", "openvino"]),
+    default="auto",
+    show_default=True,
+    help="What runs the network. auto: what made the store's features, which it never changes; for "
+    "a new store OpenVINO where it is installed and Keras has no GPU.",
+)
+
+
 def limits(command: Command) -> Command:
     """Add the options that end a night early."""
     command = click.option(

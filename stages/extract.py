@@ -11,6 +11,7 @@ import pandas as pd
 from features_cache.generation import QUARANTINED, Generation
 from features_cache.lock import WriterLock
 from features_cache.store import Store
+from models.engines import KERAS
 from stages.next_generation import Made, newly_quarantined, next_rows, replaced, spare
 from stages.plan import Plan
 from stages.recipe import Recipe
@@ -60,6 +61,7 @@ class ExtractRun:
     ----------
     lock : the store's, held by the caller
     batch_size : segments a call of the network, at least 8
+    engine : what runs the network, one of `models.engines.ENGINES`
     fail_threshold : percent of utterances that may fail
     stop : tells that no further task is to be handed out
     audio : corpus -> absolute folder of its files
@@ -68,6 +70,7 @@ class ExtractRun:
 
     lock: WriterLock
     batch_size: int = 32
+    engine: str = KERAS
     fail_threshold: float = 100.0
     stop: Callable[[], bool] = lambda: False
     audio: Mapping[str, str] = field(default_factory=dict)
@@ -199,6 +202,7 @@ def _run_tasks(
         lock_token=run.lock.token,
         recipe_json=recipe.to_json(),
         batch_size=run.batch_size,
+        engine=run.engine,
     )
     queue = TaskQueue(plan, blank, workers.n_workers, run.stop)
     for outcome in workers.run(extract_shard, queue.next_task):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from features_cache.keys import CLEAN
 from models.bundle import Bundle, BundleError, Predictor
-from models.frozen_cnn import FrozenCNN
+from models.engines import Engine
 from stages.plan import Item
 from stages.recipe import Recipe, recipe_from_json
 from stages.segment_features import (
@@ -178,7 +178,7 @@ def _item(utterance: Utterance, place: int) -> Item:
     )
 
 
-def _features(items: Iterable[Item], recipe: Recipe, network: FrozenCNN) -> Iterator[Rows | Failed]:
+def _features(items: Iterable[Item], recipe: Recipe, network: Engine) -> Iterator[Rows | Failed]:
     events = feature_events(window_events(items, recipe), network, network.batch_size)
     for event in storable(events, recipe.dtype):
         if isinstance(event, Rows | Failed):

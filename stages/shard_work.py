@@ -26,7 +26,9 @@ from features_cache.shard import (
     versions_json,
 )
 from models.backend import backend_name
-from models.frozen_cnn import FrozenCNN, WindowShape
+from models.engines import KERAS, OPENVINO, Engine
+from models.frozen_cnn import FrozenCNN
+from models.frozen_graph import WindowShape
 from models.weights import weights_file
 from stages.plan import Item
 from stages.recipe import Recipe, recipe_from_json
@@ -56,6 +58,7 @@ class ShardTask:
     lock_token : of the run that hands the task out
     recipe_json : the resolved recipe
     batch_size : segments a call of the network, at least 8
+    engine : what runs the network, one of `models.engines.ENGINES`
     items : utterances, in order
     shard : name of the shard to write, so that it is found even if the worker dies on its way back
     """
@@ -64,6 +67,7 @@ class ShardTask:
     lock_token: str
     recipe_json: str
     batch_size: int
+    engine: str = KERAS
     items: tuple[Item, ...] = ()
     shard: str = ""
 
@@ -95,6 +99,8 @@ def extract_shard(task: ShardTask) -> ShardResult:
     ------
     models.weights.WeightsError
         The worker cannot find the weights that the recipe names.
+    models.engines.EngineError
+        The worker has no such engine.
     features_cache.shard.ShardError
         The disk is full, or the shard did not read back as it was written.
     """
@@ -103,10 +109,10 @@ def extract_shard(task: ShardTask) -> ShardResult:
     if done is not None or not may_go_on(folder, task.lock_token):
         return done or ShardResult(left=task.items)
     recipe = recipe_from_json(task.recipe_json)
-    network = load_network(task.recipe_json, task.batch_size)
+    network = load_network(task.recipe_json, task.batch_size, task.engine)
     with (
         _Crumb(task) as crumb,
-        ShardWriter(folder / "shards", _header(recipe, network), task.shard) as shard,
+        ShardWriter(folder / "shards", _header(recipe, network, task.engine), task.shard) as shard,
     ):
         # Asked once the unfinished file is there: whoever takes over after this deletes it before
         # looking at what is published, and what is deleted cannot be published any more.
@@ -236,8 +242,8 @@ def _crumb_path(task: ShardTask) -> Path:
 
 
 @functools.lru_cache(maxsize=1)
-def load_network(recipe_json: str, batch_size: int) -> FrozenCNN:
-    """Load the recipe's frozen network, once a process."""
+def load_network(recipe_json: str, batch_size: int, engine: str = KERAS) -> Engine:
+    """Load the recipe's frozen network into an engine, once a process."""
     recipe = recipe_from_json(recipe_json)
     window = WindowShape(
         n_mels=recipe.frontend.n_mels,
@@ -245,22 +251,26 @@ def load_network(recipe_json: str, batch_size: int) -> FrozenCNN:
         delta_width=recipe.segments.delta_width,
     )
     file = weights_file(recipe.network, download=False)
+    if engine == OPENVINO:
+        from models.openvino_cnn import OpenvinoCNN
+
+        return OpenvinoCNN(recipe.network, window, file, batch_size=batch_size)
     return FrozenCNN(recipe.network, window, file, batch_size=batch_size)
 
 
-def package_versions() -> dict[str, str]:
-    """Versions of everything that has a hand in a feature."""
-    packages = (*PACKAGES, backend_name())
+def package_versions(engine: str = KERAS) -> dict[str, str]:
+    """Versions of everything that has a hand in a feature that an engine makes."""
+    packages = (*PACKAGES, backend_name(), *([OPENVINO] if engine == OPENVINO else []))
     versions = {name: importlib.metadata.version(name) for name in packages}
     return {**versions, "python": platform.python_version()}
 
 
-def _header(recipe: Recipe, network: FrozenCNN) -> ShardHeader:
+def _header(recipe: Recipe, network: Engine, engine: str) -> ShardHeader:
     return ShardHeader(
         recipe_id=recipe.recipe_id,
         recipe_json=recipe.to_json(),
-        versions_json=versions_json(package_versions()),
-        engine=f"keras-{backend_name()}",
+        versions_json=versions_json(package_versions(engine)),
+        engine=network.name,
         dtype=recipe.dtype,
         feature_dim=network.feature_dim,
     )

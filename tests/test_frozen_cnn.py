@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models import backbone, frozen_cnn
-from models.frozen_cnn import FrozenCNN, WindowShape, band_rows, build_graph
+from models import backbone, frozen_graph
+from models.frozen_cnn import FrozenCNN
+from models.frozen_graph import WindowShape, band_rows, build_graph
 from models.networks import NETWORKS, NetworkError, NetworkSettings
 from models.weights import find_weights
 
@@ -68,7 +69,7 @@ def test_deltas_are_librosas(width: int) -> None:
     n_frames = static.shape[1]
     window = WindowShape(n_mels=24, n_frames=n_frames, delta_width=width)
     padded = np.pad(static, ((0, 0), (width // 2, width // 2)), mode="edge")
-    pictures = np.asarray(frozen_cnn._pictures(padded[None], window, IDENTITY))[0]
+    pictures = np.asarray(frozen_graph._pictures(padded[None], window, IDENTITY))[0]
     assert np.array_equal(pictures[..., 0], static)
     for order in (1, 2):
         expected = librosa.feature.delta(
@@ -80,14 +81,14 @@ def test_deltas_are_librosas(width: int) -> None:
 
 def test_the_deltas_of_a_steady_sound_are_nothing() -> None:
     steady = np.full((1, *WINDOW.array_shape), -37.3, np.float32)
-    pictures = np.asarray(frozen_cnn._pictures(steady, WINDOW, IDENTITY))
+    pictures = np.asarray(frozen_graph._pictures(steady, WINDOW, IDENTITY))
     assert not pictures[..., 1:].any()
 
 
 def test_channel_ranges_become_0_and_255_without_clipping() -> None:
     levels = np.array([-80.0, 10.0, 100.0], np.float32)
     windows = np.broadcast_to(levels[:, None, None], (3, *WINDOW.array_shape))
-    pictures = np.asarray(frozen_cnn._pictures(windows, WINDOW, TINY.channel_ranges))
+    pictures = np.asarray(frozen_graph._pictures(windows, WINDOW, TINY.channel_ranges))
     np.testing.assert_allclose(pictures[:, 0, 0, 0], [0.0, 255.0, 510.0], rtol=1e-6)
     np.testing.assert_allclose(pictures[:, 0, 0, 1:], 127.5, rtol=1e-6)
 
@@ -120,7 +121,7 @@ def test_bands_are_means_over_their_rows_and_over_time(
     n_rows: int, n_bands: int, n_columns: int
 ) -> None:
     maps = np.random.default_rng(n_rows).random((2, n_rows, n_columns, 3), np.float32)
-    pooled = np.asarray(frozen_cnn._pool(maps, f"bands:{n_bands}"))
+    pooled = np.asarray(frozen_graph._pool(maps, f"bands:{n_bands}"))
     n = min(n_rows, n_bands)
     expected = [
         maps[:, int(np.floor(b * n_rows / n)) : int(np.ceil((b + 1) * n_rows / n))].mean((1, 2))
@@ -131,9 +132,9 @@ def test_bands_are_means_over_their_rows_and_over_time(
 
 def test_average_and_flatten_are_what_they_say() -> None:
     maps = np.random.default_rng(0).random((2, 4, 5, 3), np.float32)
-    average = np.asarray(frozen_cnn._pool(maps, "average"))
+    average = np.asarray(frozen_graph._pool(maps, "average"))
     np.testing.assert_allclose(average, maps.mean((1, 2)), rtol=1e-5)
-    assert np.array_equal(np.asarray(frozen_cnn._pool(maps, "flatten")), maps.reshape(2, -1))
+    assert np.array_equal(np.asarray(frozen_graph._pool(maps, "flatten")), maps.reshape(2, -1))
 
 
 @pytest.mark.parametrize(
@@ -308,7 +309,8 @@ def test_the_users_configuration_neither_matters_nor_changes(cnn: FrozenCNN) -> 
 SCRIPT = """
 import sys
 import keras, numpy as np
-from models.frozen_cnn import FrozenCNN, WindowShape
+from models.frozen_cnn import FrozenCNN
+from models.frozen_graph import WindowShape
 from models.networks import NetworkSettings
 assert keras.backend.backend() == sys.argv[1]
 settings = NetworkSettings(

@@ -65,10 +65,10 @@ def test_a_worker_that_loaded_while_another_run_came_and_went_publishes_nothing(
 ) -> None:
     load = shard_work.load_network
 
-    def load_slowly(recipe_json: str, batch_size: int) -> Any:  # noqa: ANN401
+    def load_slowly(*what: Any) -> Any:  # noqa: ANN401
         with writer_lock(Path(task.store)):
             pass
-        return load(recipe_json, batch_size)
+        return load(*what)
 
     monkeypatch.setattr(shard_work, "load_network", load_slowly)
     assert extract_shard(task).left == task.items

@@ -17,6 +17,7 @@ from pipeline.workdir import Workdir
 @options.allow_absolute
 @options.recipe
 @options.workers
+@options.engine
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @options.limits
 @click.option(

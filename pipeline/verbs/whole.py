@@ -109,6 +109,7 @@ def reproduce(
 )
 @options.recipe
 @options.workers
+@options.engine
 @options.limits
 @click.option(
     "--check/--no-check", default=True, help="Look through new and changed recordings first."
