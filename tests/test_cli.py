@@ -326,6 +326,7 @@ def test_hdf5_and_parquet_exports_equal_the_store(
     assert len(table) == done.fields["n_segments"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("run")
 def test_a_colleague_who_imports_an_export_trains_to_the_same_numbers_without_the_audio(
     home: Path, tmp_path: Path, emostack: Emostack, here: list[object]

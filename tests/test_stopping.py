@@ -99,7 +99,7 @@ def test_a_signal_while_files_are_hashed_keeps_the_hashes(tmp_path: Path) -> Non
     job = Job(tmp_path / "job")
     for i in range(8):
         path = job.audio / f"u{i}.wav"
-        os.truncate(path, 2**29)  # sparse: seconds of hashing, and no disk
+        os.truncate(path, 2**32)  # sparse: many seconds of hashing, and no disk
         os.utime(path, (10**9, 10**9))
     with running(*job.words()) as process:
         wait_until(process, lambda: bytes_read(process.pid) > 2**30)
