@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages.corpora.foreign_table import seconds
@@ -148,6 +148,7 @@ NAME = st.text(
 
 @settings(max_examples=15, deadline=None)
 @given(stem=NAME, label=NAME)
+@example(stem="\r", label="0")
 @pytest.mark.parametrize("form", [as_csv, as_metadata, as_audformat, as_emobox, as_deepspectrum])
 def test_any_name_goes_in_and_comes_back(
     form: Callable[[Path, str, str], Path],

@@ -42,7 +42,8 @@ def _read(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         text = f"{path} has the columns {header} and no class; expected a column of labels"
         raise CorpusError(text + "; are all labels numbers?")
     kept = {_name(name, label): cells for name, cells in columns.items()}
-    files = [os.path.normpath(row[0].strip()) if row[0].strip() else "" for row in rows]
+    paths = [row[0].strip(" ") for row in rows]
+    files = [os.path.normpath(path) if path else "" for path in paths]
     table = text_table(
         [
             {"file": file, **{name: cells[i] for name, cells in kept.items()}}
