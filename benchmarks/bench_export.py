@@ -8,7 +8,6 @@ its peak RSS. A tenth of the segments goes first; the ratio says what grows with
 """
 
 import argparse
-import os
 import shutil
 import subprocess
 import sys
@@ -37,6 +36,15 @@ layers = ["conv_pw_1_relu"]
 input_size = 32
 pooling = "bands:1"
 """
+MEASURED = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""Runs a command from a small process: to Linux, a child's peak is at least that of who forked it."""
+
 AN_UTTERANCE = 20
 """Segments of an utterance: some four seconds at the default shift."""
 
@@ -157,17 +165,14 @@ def measure(world: World, to: str) -> Cost:
     """Export in a process of its own, and look at what is there then."""
     output = world.folder / "exported"
     began = time.perf_counter()
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    with subprocess.Popen(world.command(to, output), text=True, **pipes) as process:
-        told = process.stderr.read() if process.stderr else ""
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+    words = [sys.executable, "-c", MEASURED, *map(str, world.command(to, output))]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - began
-    if process.returncode:
-        raise SystemExit(f"the export to {to} ended with {process.returncode}: {told}")
+    if done.returncode:
+        raise SystemExit(f"the export to {to} ended with {done.returncode}: {done.stderr}")
     n_bytes = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     shutil.rmtree(output)
-    return Cost(seconds, n_bytes, usage.ru_maxrss / 1024)
+    return Cost(seconds, n_bytes, int(done.stdout) / 1024)
 
 
 def _print(n_segments: int, tenth: dict[str, Cost], whole: dict[str, Cost]) -> None:
