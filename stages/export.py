@@ -18,13 +18,13 @@ from stages.recipe import Recipe
 from stages.sharing.anonymity import anonymised
 from stages.sharing.card import Circumstances, card_facts, formula_remark
 from stages.sharing.content import Content, content_of, pooled
-from stages.sharing.format import ExportError
+from stages.sharing.format import SUMS, ExportError
 from stages.sharing.rights import Terms, refuse_forbidden, terms_of
 from stages.sharing.splits import why_no_splits, write_splits
 from stages.sharing.table import FORMATS
 from stages.sharing.tally import Tally, watched
 
-CARD, RECIPE, SPLITS, SUMS = "README.md", "recipe.toml", "splits.csv", "SHA256SUMS"
+CARD, RECIPE, SPLITS = "README.md", "recipe.toml", "splits.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

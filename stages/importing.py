@@ -18,10 +18,10 @@ from features_cache.store import Store
 from stages.manifest import COLUMNS, complete, validate
 from stages.manifest_checks import raise_for
 from stages.recipe import Recipe, RecipeError, recipe_from_json
+from stages.sharing.format import SUMS
 from stages.sharing.hdf5 import FILE
 
 ENGINE = "imported"
-SUMS = "SHA256SUMS"
 
 
 class ImportFileError(ValueError):

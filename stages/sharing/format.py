@@ -6,6 +6,9 @@ from pathlib import Path
 
 from stages.sharing.content import Content
 
+SUMS = "SHA256SUMS"
+"""The checksums' file beside every export, in the form of ``sha256sum``."""
+
 
 class ExportError(ValueError):
     """There is nothing to export, or a format cannot hold it."""
