@@ -5,6 +5,7 @@ export is a process of its own, as the user would start it: seconds are the whol
 its peak RSS. A tenth of the segments goes first; the ratio says what grows with the store.
 
     python benchmarks/bench_export.py --segments 1000000 --dim 256
+    python benchmarks/bench_export.py --segments 1000000 --dim 16 --an-utterance 1 --formats hdf5
 """
 
 import argparse

@@ -15,6 +15,9 @@ from features_cache.shard_file import hdf5_file
 
 FORMAT = 1
 
+TEXTS_AT_ONCE = 16384
+"""Texts that are objects at once; a table's column is not, and ten times smaller."""
+
 Stack = tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.float64]]
 """Features (n, feature_dim), segment starts (n,) and ends (n,) of one utterance."""
 
@@ -39,7 +42,6 @@ def write_consolidated(
     int
         Number of segments written.
     """
-    text = h5py.string_dtype("utf-8")
     # The earliest form bears no time stamps, so that the same content has the same bytes.
     with hdf5_file(path, libver="earliest") as file:
         file.attrs["format"] = FORMAT
@@ -49,30 +51,49 @@ def write_consolidated(
         offsets = np.cumsum([0, *n_rows], dtype=np.int64)
         file.create_dataset("offsets", data=offsets)
         for name, values in columns.items():
-            is_number = isinstance(values, np.ndarray) and values.dtype.kind == "f"
-            cells = values if is_number else np.asarray(values, dtype=object)
-            file.create_dataset(name, data=cells, dtype=None if is_number else text)
+            if isinstance(values, np.ndarray) and values.dtype.kind == "f":
+                file.create_dataset(name, data=values)
+            else:
+                _write_texts(file, name, values)
     return int(offsets[-1])
+
+
+def _write_texts(file: h5py.File, name: str, texts: Sequence[str] | NDArray[np.generic]) -> None:
+    data = file.create_dataset(name, len(texts), h5py.string_dtype("utf-8"))
+    for first in range(0, len(texts), TEXTS_AT_ONCE):
+        block = slice(first, first + TEXTS_AT_ONCE)
+        data[block] = np.asarray(texts[block], dtype=object)
 
 
 def _write_stacks(file: h5py.File, stacks: Iterable[Stack]) -> list[int]:
     """Write features as they come, then their times; return how many rows each stack has."""
-    data: h5py.Dataset | None = None
     times = {"segment_start": bytearray(), "segment_end": bytearray()}
     n_rows: list[int] = []
-    n_done = 0
+    waiting: list[NDArray[np.floating]] = []
+    n_bytes = 0
     for features, *start_and_end in stacks:
-        if data is None:
-            data = _create(file, features)
-        data.resize(n_done + len(features), axis=0)
-        data[n_done:] = features
-        n_done += len(features)
         n_rows.append(len(features))
+        waiting.append(features)
+        n_bytes += features.nbytes
+        if n_bytes >= CHUNK_BYTES:
+            _append(file, waiting)
+            waiting, n_bytes = [], 0
         for kept, seconds in zip(times.values(), start_and_end, strict=True):
             kept += seconds.astype("<f8", copy=False).tobytes()
+    if waiting:
+        _append(file, waiting)
     for name, kept in times.items():
         file.create_dataset(name, data=np.frombuffer(kept, "<f8"))
     return n_rows
+
+
+def _append(file: h5py.File, stacks: Sequence[NDArray[np.floating]]) -> None:
+    """Write stacks at once: one row takes as long as a chunk of them."""
+    features = np.concatenate(stacks)
+    data = file["features"] if "features" in file else _create(file, features)
+    n_done = len(data)
+    data.resize(n_done + len(features), axis=0)
+    data[n_done:] = features
 
 
 def _create(file: h5py.File, features: NDArray[np.floating]) -> h5py.Dataset:

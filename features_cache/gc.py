@@ -143,8 +143,8 @@ class _Sorting:
             generations=tuple(old),
             shards=tuple(self.deleted),
             rewritten=tuple(sorted(self.rewritten)),
-            utterance_ids=tuple(rows.loc[self._is_gone & ~self._is_held, "utterance_id"]),
-            held_ids=tuple(rows.loc[self._is_held, "utterance_id"]),
+            utterance_ids=tuple(rows.loc[self._is_gone & ~self._is_held, "utterance_id"].unique()),
+            held_ids=tuple(rows.loc[self._is_held, "utterance_id"].unique()),
             n_damaged=len(self.damaged),
             n_bytes=_disk_bytes(files) + sum(self.rewritten.values()),
         )

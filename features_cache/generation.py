@@ -18,7 +18,7 @@ reading the others.
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,6 +128,21 @@ class Generation:
         table = read_table(self.file, columns=[name, "status"] if is_there else ["status"])
         rows = _frame(table.filter(pc.equal(table["status"], LIVE)))
         return rows[name] if is_there else rows["status"].str.slice(0, 0)
+
+    def of_view(self, view: str, columns: Sequence[str]) -> pd.DataFrame:
+        """Read some columns of one view's rows that are not gone, and not the others.
+
+        Columns that are asked for one after the other are of the same rows.
+
+        Raises
+        ------
+        GenerationError
+            The file is torn.
+        """
+        if self.file is None:
+            return empty_rows().reindex(columns=columns)
+        filters = [("view", "==", view), ("status", "!=", GONE)]
+        return _frame(read_table(self.file, columns=list(columns), filters=filters))
 
     def find(self, utterance_id: str) -> pd.DataFrame:
         """All rows of one name, without reading the others.

@@ -63,7 +63,7 @@ def _named_by(source: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Take over what `source` says of the rows' names: by corpus and name, or a unique name."""
     if not len(source):
         return rows
-    source = source.reset_index(drop=True)
+    source = source.drop_duplicates(["corpus", "utterance_id"]).reset_index(drop=True)
     names = source["utterance_id"]
     unique = names[~names.duplicated(keep=False)]
     by_name = positions(rows["utterance_id"], unique)

@@ -50,6 +50,9 @@ from features_cache.shard import (
 OPEN_SHARDS = 16
 """Shard files that a reader keeps open; a small part of the usual limit of 1024 descriptors."""
 
+_DATASETS = ("features", "segment_start", "segment_end")
+"""Datasets of a shard, one entry a segment."""
+
 
 class StoreError(OSError):
     """A store is missing, belongs to another recipe, or does not hold what was asked for."""
@@ -95,7 +98,7 @@ class Store:
             )
             raise StoreError(message) from error
         self.generation = read_generation(self.generations_folder, generation)
-        self._open: OrderedDict[str, h5py.File] = OrderedDict()
+        self._open: OrderedDict[str, dict[str, h5py.Dataset]] = OrderedDict()
         self._places: dict[tuple[str, str], list[Place]] | None = None
 
     @classmethod
@@ -299,7 +302,7 @@ class Store:
     def close(self) -> None:
         """Close the shard files that reading opened."""
         while self._open:
-            self._open.popitem()[1].close()
+            self._close_one()
 
     def _place(self, utterance_id: str, view: str) -> Place:
         if self.generation.n_rows > ROW_GROUP:
@@ -318,7 +321,10 @@ class Store:
             raise StoreError(message)
         return found[0]
 
-    def _shard(self, name: str) -> h5py.File:
+    def _close_one(self, *, last: bool = True) -> None:
+        self._open.popitem(last=last)[1]["features"].file.close()
+
+    def _shard(self, name: str) -> dict[str, h5py.Dataset]:
         if name in self._open:
             self._open.move_to_end(name)
             return self._open[name]
@@ -329,9 +335,11 @@ class Store:
                 f"{self.generation.number} names it; restore the file, or extract again"
             )
             raise ShardError(message)
-        self._open[name] = open_shard(path)
+        file = open_shard(path)
+        # Held, since to find a dataset by name takes ten times as long as to read a segment.
+        self._open[name] = {column: file[column] for column in _DATASETS}
         while len(self._open) > OPEN_SHARDS:
-            self._open.popitem(last=False)[1].close()
+            self._close_one(last=False)
         return self._open[name]
 
 

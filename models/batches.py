@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-LENGTH_STEP = 8
+LENGTH_STEP = 4
 
 
 def pad(
@@ -42,7 +42,7 @@ def pad(
     --------
     >>> values, mask = pad([np.ones((3, 2), np.float32)], [0], batch_size=2)
     >>> values.shape, mask.sum(axis=1).tolist()
-    ((2, 8, 2), [3, 1])
+    ((2, 4, 2), [3, 1])
     """
     longest = max(len(stacks[row]) for row in rows)
     n_steps = _rounded(longest)
@@ -106,5 +106,6 @@ def shuffled(
     """
     noisy = lengths * rng.uniform(1 - jitter, 1 + jitter, len(lengths))
     order = np.argsort(noisy, kind="stable")
-    batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    # A batch is laid out whole: the one that is short had better not be the longest.
+    batches = [order[max(0, i - batch_size) : i] for i in range(len(order), 0, -batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]

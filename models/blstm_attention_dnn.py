@@ -16,6 +16,7 @@ Conventions
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,10 +55,9 @@ class ClassifierSettings:
     dropout : share of values dropped in training, in [0, 1)
     segment_dropout : share of each stack's segments left out in training, others each time
     label_smoothing : share of the target spread over all classes, in [0, 1)
-    learning_rate, weight_decay : of AdamW
+    learning_rate, weight_decay : of AdamW; the learning rate at the start
     batch_size : stacks a step, at most `MAX_BATCH`
-    max_epochs : the longest a training may take
-    patience : epochs without a better validation score before training stops
+    epochs : how often a training goes through its utterances
     """
 
     lstm_units: int = 128
@@ -68,17 +68,15 @@ class ClassifierSettings:
     label_smoothing: float = 0.1
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    batch_size: int = 64
-    max_epochs: int = 30
-    patience: int = 4
+    batch_size: int = 32
+    epochs: int = 40
 
     def __post_init__(self) -> None:
         counts = {
             "lstm_units": self.lstm_units,
             "attention_units": self.attention_units,
             "batch_size": self.batch_size,
-            "max_epochs": self.max_epochs,
-            "patience": self.patience,
+            "epochs": self.epochs,
         }
         counts |= {f"dnn_units[{i}]": units for i, units in enumerate(self.dnn_units)}
         for name, count in counts.items():
@@ -140,6 +138,9 @@ def initial_weights(
     return weights
 
 
+_drawn = functools.lru_cache(maxsize=8)(initial_weights)  # every fold starts from a seed's weights
+
+
 class BLSTMAttentionDNN:
     """The network, compiled once; weights go in and out by name.
 
@@ -192,13 +193,23 @@ class BLSTMAttentionDNN:
 
     def reset(self, seed: int) -> None:
         """Start over: weights, dropout and optimizer as if newly built with this seed."""
-        self.set_weights(initial_weights(self.settings, self.n_features, self.n_labels, seed))
+        self.set_weights(_drawn(self.settings, self.n_features, self.n_labels, seed))
         for i, state in enumerate(self._seeds):
             state.assign(np.array([seed, i], np.uint32))
         self._optimizer.build(self._trainer.trainable_variables)
         for variable in self._optimizer.variables:
             variable.assign(ops.zeros(variable.shape, variable.dtype))
-        self._optimizer.learning_rate = self.settings.learning_rate
+        self.learning_rate = self.settings.learning_rate
+
+    @property
+    def learning_rate(self) -> float:
+        """The optimizer's, from the next step on."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        self._learning_rate = value
+        self._optimizer.learning_rate = value
 
     def weights(self) -> dict[str, np.ndarray]:
         """Copy the weights out, name -> float32 array."""

@@ -1,11 +1,11 @@
 """A trained classifier on disk: JSON settings and arrays, nothing that is code.
 
-Format 1
+Format 2
 --------
 A folder with
 
 ``bundle.json``
-    ``format`` (1), ``labels``, ``recipe_id``, ``recipe_json``, ``feature_dim``, ``seeds``,
+    ``format`` (2), ``labels``, ``recipe_id``, ``recipe_json``, ``feature_dim``, ``seeds``,
     ``normalisation`` and ``classifier`` (settings), ``card`` (model card: text, numbers).
 ``normalisation.npz``
     what the normalisation fitted, see `models.normalisation.array_shapes`.
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 Card: TypeAlias = "dict[str, str | int | float | bool | None]"
 
-FORMAT = 1
+FORMAT = 2
 MAX_JSON_BYTES = 1 << 20
 MAX_BYTES = 1 << 30
 """The most that the arrays of one bundle may take, all seeds together."""
@@ -322,7 +322,10 @@ def _document(path: Path) -> dict[str, Any]:
                 f"{key} is a {type(document[key]).__name__}; expected {kind.__name__}"
             )
     if document["format"] != FORMAT:
-        raise BundleError(f"format is {document['format']}; expected {FORMAT}; update emostack")
+        raise BundleError(
+            f"format is {document['format']}; expected {FORMAT}; use the emostack that wrote "
+            "it, or train again"
+        )
     scalars = (str, int, float, bool, type(None))
     if not all(type(value) in scalars for value in document["card"].values()):
         raise BundleError("the card holds something that is neither text, number, bool nor null")

@@ -1,9 +1,16 @@
-"""Training of the second network: epochs, class balance, early stopping."""
+"""Training of the second network: epochs, class balance, views, the learning rate's schedule.
+
+Conventions
+-----------
+The learning rate falls from its start to nothing, by half a cosine (Loshchilov and Hutter 2017, SGDR,
+without restarts), over a number of epochs that is fixed beforehand: so no speaker has to be set aside to
+say when to stop, and all of a fold's training speakers are learned from, once.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +19,8 @@ from sklearn.metrics import recall_score
 from models.batches import pad, shuffled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from threading import Event
 
     from models.blstm_attention_dnn import BLSTMAttentionDNN
 
@@ -21,28 +29,11 @@ class FittingError(ValueError):
     """A training that went astray."""
 
 
+class StoppedError(RuntimeError):
+    """A training that was not to go on."""
+
+
 BALANCES = ("weights", "oversample", "none")
-
-
-@dataclass(kw_only=True)
-class History:
-    """What a training went through, one number an epoch.
-
-    Parameters
-    ----------
-    train_loss, validation_loss : mean cross-entropy in nats (validation: classes weighted alike)
-    validation_uar : percent
-    best_epoch : epochs trained to reach the weights that were kept, from 1
-    """
-
-    train_loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    validation_uar: list[float] = field(default_factory=list)
-    best_epoch: int = 0
-
-    def as_json(self) -> dict[str, list[float] | int]:
-        """Return plain lists and numbers."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +44,13 @@ class LabelledStacks:
     ----------
     stacks : float32, each of shape (n_i, n_features)
     targets : int64, shape (n_stacks,), in 0 ... n_labels - 1
+    views : stacks of the same utterances seen otherwise, for each view one an utterance; each time an
+        utterance is learned from, one of its stacks is drawn
     """
 
     stacks: Sequence[np.ndarray]
     targets: np.ndarray
+    views: Sequence[Sequence[np.ndarray]] = ()
 
 
 def class_weights(targets: np.ndarray, n_labels: int) -> np.ndarray:
@@ -86,6 +80,13 @@ def _epoch_rows(targets: np.ndarray, balance: str, rng: np.random.Generator) -> 
     return np.concatenate([rows, *extra])
 
 
+def _drawn(data: LabelledStacks, row: int, rng: np.random.Generator) -> np.ndarray:
+    """One of an utterance's stacks: itself, or through a view."""
+    if not data.views:
+        return data.stacks[row]
+    return (data.stacks, *data.views)[rng.integers(1 + len(data.views))][row]
+
+
 def _thinned(stack: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Leave out segments at random, never all of them."""
     if share == 0:
@@ -95,27 +96,26 @@ def _thinned(stack: np.ndarray, share: float, rng: np.random.Generator) -> np.nd
     return stack[kept]
 
 
-def _run_epoch(
+def _batches(
     network: BLSTMAttentionDNN,
     data: LabelledStacks,
     weights: np.ndarray,
     balance: str,
     rng: np.random.Generator,
-) -> float:
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """One epoch: values, mask, targets and weights of each batch."""
     size = network.settings.batch_size
     rows = _epoch_rows(data.targets, balance, rng)
-    stacks = [_thinned(data.stacks[row], network.settings.segment_dropout, rng) for row in rows]
+    share = network.settings.segment_dropout
+    stacks = [_thinned(_drawn(data, row, rng), share, rng) for row in rows]
     lengths = np.array([len(stack) for stack in stacks])
-    total = 0.0
     for places in shuffled(lengths, size, rng):
-        chosen = rows[places]
+        chosen = data.targets[rows[places]]
         targets = np.zeros((size, network.n_labels), np.float32)
-        targets[np.arange(len(chosen)), data.targets[chosen]] = 1
+        targets[np.arange(len(chosen)), chosen] = 1
         sample_weights = np.zeros(size, np.float32)
-        sample_weights[: len(chosen)] = weights[data.targets[chosen]]
-        values, mask = pad(stacks, places, size)
-        total += size * network.train_step(values, mask, targets, sample_weights)
-    return total / len(rows)
+        sample_weights[: len(chosen)] = weights[chosen]
+        yield *pad(stacks, places, size), targets, sample_weights
 
 
 def uar(truth: np.ndarray, heard: np.ndarray) -> float:
@@ -129,41 +129,35 @@ def uar(truth: np.ndarray, heard: np.ndarray) -> float:
     return float(recall_score(truth, heard, labels=np.unique(truth), average="macro"))
 
 
-def score(network: BLSTMAttentionDNN, data: LabelledStacks) -> tuple[float, float]:
-    """Cross-entropy in nats with all classes weighted alike, and UAR in percent."""
-    probabilities, _ = network.predict(data.stacks)
-    picked = probabilities[np.arange(len(data.targets)), data.targets]
-    weights = class_weights(data.targets, network.n_labels)[data.targets]
-    loss = float(np.mean(-np.log(np.maximum(picked, 1e-12)) * weights))
-    return loss, 100 * uar(data.targets, probabilities.argmax(axis=1))
-
-
 def fit(
     network: BLSTMAttentionDNN,
     train: LabelledStacks,
-    validation: LabelledStacks | None = None,
     *,
     seed: int,
-    n_epochs: int | None = None,
     balance: str = "weights",
-) -> History:
-    """Train from scratch.
-
-    With a validation set, training stops after `patience` epochs without a better validation
-    loss, and the weights of the best epoch are kept. Without one it runs for `n_epochs`.
+    stop: Event | None = None,
+) -> list[float]:
+    """Train from scratch, for as many epochs as the network's settings say.
 
     Parameters
     ----------
     network : reset first; holds the trained weights afterwards
-    train, validation : of different speakers
-    seed : decides weights, dropout and the order of the stacks
-    n_epochs : at most this many epochs; default: the network's `max_epochs`
-    balance : how rare classes are made up for in training
+    train : what to learn from
+    seed : decides weights, dropout, the order of the stacks and the views drawn
+    balance : how rare classes are made up for: ``weights`` gives them larger weights, ``oversample``
+        draws their utterances, through other views each time, as often as the commonest class's
+    stop : once it is set, no further epoch is begun
+
+    Returns
+    -------
+    mean cross-entropy of each epoch, in nats
 
     Raises
     ------
     FittingError
         A loss that is not finite.
+    StoppedError
+        Somebody has set `stop`.
     """
     settings = network.settings
     rng = np.random.default_rng([seed, 1])
@@ -171,30 +165,34 @@ def fit(
     if balance == "weights":
         weights = class_weights(train.targets, network.n_labels)
     network.reset(seed)
-    history = History()
-    best_loss, best_weights = math.inf, None
-    for epoch in range(1, (settings.max_epochs if n_epochs is None else n_epochs) + 1):
-        loss = _run_epoch(network, train, weights, balance, rng)
-        history.train_loss.append(_finite("training", loss, epoch))
-        if validation is None:
-            history.best_epoch = epoch
-            continue
-        loss, recall = score(network, validation)
-        history.validation_loss.append(_finite("validation", loss, epoch))
-        history.validation_uar.append(recall)
-        if loss < best_loss:
-            best_loss, best_weights, history.best_epoch = loss, network.weights(), epoch
-        elif epoch - history.best_epoch >= settings.patience:
-            break
-    if best_weights is not None:
-        network.set_weights(best_weights)
-    return history
+    losses: list[float] = []
+    for epoch in range(settings.epochs):
+        if stop is not None and stop.is_set():
+            raise StoppedError(f"the training was stopped before epoch {epoch + 1}")
+        network.learning_rate = learning_rate(settings.learning_rate, epoch / settings.epochs)
+        total, n_rows = 0.0, 0
+        for batch in _batches(network, train, weights, balance, rng):
+            total += settings.batch_size * network.train_step(*batch)
+            n_rows += int(np.count_nonzero(batch[3]))
+        losses.append(_finite(total / n_rows, epoch + 1))
+    return losses
 
 
-def _finite(what: str, loss: float, epoch: int) -> float:
+def learning_rate(start: float, done: float) -> float:
+    """Learning rate after a share of a training, in [0, 1]: half a cosine from `start` to nothing.
+
+    Examples
+    --------
+    >>> [round(learning_rate(2.0, done), 3) for done in (0.0, 0.5, 1.0)]
+    [2.0, 1.0, 0.0]
+    """
+    return start * (1 + math.cos(math.pi * done)) / 2
+
+
+def _finite(loss: float, epoch: int) -> float:
     if not math.isfinite(loss):
         raise FittingError(
-            f"the {what} loss is {loss} in epoch {epoch}; expected a finite number; lower the "
-            f"learning rate, and look for features that are not finite"
+            f"the loss is {loss} in epoch {epoch}; expected a finite number; lower the learning "
+            f"rate, and look for features that are not finite"
         )
     return loss

@@ -12,7 +12,8 @@ never a matrix product, which graphics cards may compute with ten bits of mantis
 """
 
 import importlib
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,7 @@ def build_picture_graph(
     size = settings.input_size
     with _keras_configuration("float32"):
         windows = keras.Input(window.array_shape, batch_size=batch_size, dtype="float32")
-        pictures = _pictures(windows, window, settings.channel_ranges)
+        pictures = _pictures(windows, window, settings)
         if (window.n_mels, window.n_frames) != (size, size):
             pictures = ops.image.resize(
                 pictures,
@@ -191,17 +192,19 @@ def _keras_configuration(precision: str) -> Iterator[None]:
         keras.config.set_floatx(floatx)
 
 
-def _pictures(
-    windows: Tensor, window: WindowShape, channel_ranges: tuple[tuple[float, float], ...]
-) -> Tensor:
+def _pictures(windows: Tensor, window: WindowShape, settings: NetworkSettings) -> Tensor:
     """Windows -> float32 (batch, n_mels, n_frames, 3), the ranges mapped to 0 and 255."""
     middle = window.delta_width // 2
     shifted = [windows[:, :, k : k + window.n_frames] for k in range(window.delta_width)]
-    channels = [shifted[middle], _delta(shifted), _delta_delta(shifted)]
+    kinds: dict[str, Callable[[list[Tensor]], Tensor]] = {
+        "static": operator.itemgetter(middle),
+        "delta": _delta,
+        "delta-delta": _delta_delta,
+    }
     return ops.stack(
         [
-            (channel - low) * (255.0 / (high - low))
-            for channel, (low, high) in zip(channels, channel_ranges, strict=True)
+            (kinds[name](shifted) - low) * (255.0 / (high - low))
+            for name, (low, high) in zip(settings.channels, settings.channel_ranges, strict=True)
         ],
         axis=-1,
     )

@@ -13,7 +13,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from models.settings import later
+
 PRECISIONS = ("float32", "bfloat16")
+CHANNELS = ("static", "delta", "delta-delta")
 MAX_BANDS = 512
 _HEX_SHA256 = re.compile(r"[0-9a-f]{64}")
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -320,9 +323,10 @@ class NetworkSettings:
     pooling : ``average`` (over both axes), ``bands:N`` (mean over time in N frequency bands) or
         ``flatten`` (everything)
     precision : ``float32`` or ``bfloat16``; the features are float32 either way
-    channel_ranges : three pairs, for static, delta and delta-delta, in dB
+    channel_ranges : three pairs, one a channel, in dB
         The two values that become 0 and 255, linearly and without clipping, before the network's
         own preprocessing.
+    channels : what the three channels show, each ``static``, ``delta`` or ``delta-delta``
 
     Raises
     ------
@@ -338,6 +342,7 @@ class NetworkSettings:
     pooling: str = "bands:7"
     precision: str = "float32"
     channel_ranges: tuple[tuple[float, float], ...] = ((-80.0, 10.0), (-7.0, 7.0), (-4.0, 4.0))
+    channels: tuple[str, ...] = later(CHANNELS)
 
     def __post_init__(self) -> None:
         entry = network_entry(self.network)
@@ -352,6 +357,7 @@ class NetworkSettings:
         _check_layers(self.layers)
         _check_input_size(self.input_size, self.network, entry)
         _check_channel_ranges(self.channel_ranges)
+        _check_channels(self.channels)
 
     @property
     def entry(self) -> NetworkEntry:
@@ -370,6 +376,12 @@ def _check_input_size(input_size: int, network: str, entry: NetworkEntry) -> Non
         message = (
             f"input_size is {input_size}; {network} takes {entry.smallest_size} to 1024 pixels"
         )
+        raise NetworkError(message)
+
+
+def _check_channels(channels: tuple[str, ...]) -> None:
+    if len(channels) != 3 or not set(channels) <= set(CHANNELS):
+        message = f"channels is {list(channels)}; expected three, each one of {', '.join(CHANNELS)}"
         raise NetworkError(message)
 
 

@@ -7,17 +7,21 @@ Conventions
   the usual practice in speech emotion recognition, and *transductive*, since a test speaker's own
   utterances are used.
 * Principal components are fitted on standardised training segments alone and divided by one
-  number, so that a component keeps its share of the variance.
+  number, so that a component keeps its share of the variance. See
+  `models.principal_components`.
+* Stacks are projected many at a time: a product a stack leaves most of a processor idle.
 * What was fitted is a handful of arrays: nothing else has to be kept with a trained classifier.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.decomposition import PCA
+
+from models.principal_components import principal_components
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +33,9 @@ FLOOR_SHARE = 0.01
 
 PCA_ROWS = 4096
 """Segments the components are found on. Neighbouring segments overlap: more rows bring little."""
+
+BLOCK_ROWS = 4096
+"""Segments that are projected at once, so that memory does not grow with the corpus."""
 
 
 class NormalisationError(ValueError):
@@ -97,6 +104,29 @@ def _by_speaker(
     return {speaker: moments(own) for speaker, own in members.items()}
 
 
+def standardise_by_speaker(
+    stacks: Sequence[np.ndarray], speakers: Sequence[str]
+) -> list[np.ndarray]:
+    """Standardise every speaker's stacks by that speaker's own mean and deviation."""
+    own = NormalisationSettings(standardise="speaker", n_components=0)
+    return Normalisation(own, {}).transform(stacks, speakers)
+
+
+def _statistics(
+    settings: NormalisationSettings,
+    arrays: Mapping[str, np.ndarray],
+    stacks: Sequence[np.ndarray],
+    speakers: Sequence[str],
+) -> list[tuple[np.ndarray, np.ndarray] | None]:
+    """Mean and deviation to standardise each stack by."""
+    if settings.standardise == "none":
+        return [None] * len(stacks)
+    if settings.standardise == "train":
+        return [(arrays["mean"], arrays["deviation"])] * len(stacks)
+    own = _by_speaker(stacks, speakers)
+    return [own[speaker] for speaker in speakers]
+
+
 class Normalisation:
     """A fitted normalisation.
 
@@ -122,23 +152,28 @@ class Normalisation:
         -------
         float32, each of shape (n_i, n_components or n_features)
         """
-        own = _by_speaker(stacks, speakers) if self.settings.standardise == "speaker" else None
-        return [
-            self._project(_standardised(stack, own[speakers[i]] if own else self._common()))
-            for i, stack in enumerate(stacks)
-        ]
-
-    def _common(self) -> tuple[np.ndarray, np.ndarray] | None:
-        if self.settings.standardise == "none":
-            return None
-        return self.arrays["mean"], self.arrays["deviation"]
-
-    def _project(self, stack: np.ndarray) -> np.ndarray:
+        statistics = _statistics(self.settings, self.arrays, stacks, speakers)
         if not self.settings.n_components:
-            return stack
-        centred = stack - self.arrays["centre"]
+            return [_standardised(*each) for each in zip(stacks, statistics, strict=True)]
+        result: list[np.ndarray] = []
+        for block in _blocks([len(stack) for stack in stacks]):
+            parts = [_standardised(stacks[i], statistics[i]) for i in block]
+            projected = self._project(np.concatenate(parts))
+            result += np.split(projected, np.cumsum([len(part) for part in parts])[:-1])
+        return result
+
+    def _project(self, segments: np.ndarray) -> np.ndarray:
+        centred = segments - self.arrays["centre"]
         projected: np.ndarray = centred @ self.arrays["components"] / self.arrays["scale"]
         return projected
+
+
+def _blocks(lengths: Sequence[int]) -> list[range]:
+    """Cut stacks, in their order, into blocks of about `BLOCK_ROWS` segments."""
+    ends = np.cumsum(lengths)
+    cuts = np.flatnonzero(np.diff(ends // BLOCK_ROWS)) + 1
+    edges = sorted({0, *cuts.tolist(), len(lengths)})
+    return [range(*pair) for pair in itertools.pairwise(edges)]
 
 
 def _standardised(
@@ -200,27 +235,25 @@ def _fit_components(
     arrays: Mapping[str, np.ndarray],
     seed: int,
 ) -> dict[str, np.ndarray]:
-    plain = NormalisationSettings(standardise=settings.standardise, n_components=0)
-    segments = np.concatenate(Normalisation(plain, arrays).transform(stacks, speakers))
-    if settings.n_components > min(segments.shape):
+    statistics = _statistics(settings, arrays, stacks, speakers)
+    n_rows, n_features = sum(len(stack) for stack in stacks), stacks[0].shape[1]
+    if settings.n_components > min(n_rows, n_features):
         raise NormalisationError(
-            f"n_components is {settings.n_components}; expected at most {min(segments.shape)} "
-            f"with {segments.shape[0]} training segments of {segments.shape[1]} features"
+            f"n_components is {settings.n_components}; expected at most "
+            f"{min(n_rows, n_features)} with {n_rows} training segments of {n_features} features"
         )
-    if len(segments) > max(PCA_ROWS, settings.n_components):
-        rows = np.random.default_rng([seed, 2]).choice(
-            len(segments), max(PCA_ROWS, settings.n_components), replace=False
-        )
-        segments = segments[np.sort(rows)]
-    # Two power iterations leave less than 1 % of the variance behind of what four find.
-    pca = PCA(settings.n_components, svd_solver="randomized", iterated_power=2, random_state=seed)
-    with np.errstate(invalid="ignore"):  # shares of no variance at all, which nobody reads
-        pca.fit(segments)
-    scale = np.sqrt(pca.explained_variance_.mean(keepdims=True))
+    rng = np.random.default_rng([seed, 2])
+    kept = np.zeros(n_rows, bool)
+    kept[rng.permutation(n_rows)[: max(PCA_ROWS, settings.n_components)]] = True
+    parts = np.split(kept, np.cumsum([len(stack) for stack in stacks])[:-1])
+    chosen = [
+        _standardised(stack[part], own)
+        for stack, part, own in zip(stacks, parts, statistics, strict=True)
+    ]
+    centre, components, variance = principal_components(
+        np.concatenate(chosen), settings.n_components, rng
+    )
+    scale = np.sqrt(variance.mean(keepdims=True))
     if not scale > np.finfo(np.float32).tiny:  # training segments that are all alike
         scale = np.ones(1)
-    return {
-        "centre": pca.mean_.astype(np.float32),
-        "components": np.ascontiguousarray(pca.components_.T, np.float32),
-        "scale": scale.astype(np.float32),
-    }
+    return {"centre": centre, "components": components, "scale": scale.astype(np.float32)}

@@ -1,4 +1,10 @@
-"""Settings from plain mappings (TOML, JSON): strict, and every mistake named."""
+"""Settings from plain mappings (TOML, JSON): strict, and every mistake named.
+
+Conventions
+-----------
+A setting that joins a dataclass whose ids and files are already out there is made by `later`: where it
+has its default, which means what was done before, it is left out, so that nothing made earlier changes.
+"""
 
 import dataclasses
 import difflib
@@ -10,12 +16,20 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_h
 
 T = TypeVar("T")
 
+_LATER = "later"
+
 MAX_DIGITS = 20
 """Of a whole number in a file that nobody vouches for: 64 bits and a sign."""
 
 
 class SettingsError(ValueError):
     """A setting is unknown, missing or of the wrong type."""
+
+
+def later(default: T) -> T:
+    """Declare a setting that was not there from the start; its default must never change."""
+    made: T = dataclasses.field(default=default, metadata={_LATER: True})
+    return made
 
 
 def from_mapping(
@@ -28,7 +42,7 @@ def from_mapping(
     kind : a frozen dataclass of str, int, float, bool, Literal, tuples of those, and dataclasses
     mapping : names and values; what is left out keeps its default
     where : dotted place of the mapping, for messages
-    complete : refuse a mapping that leaves something out
+    complete : refuse a mapping that leaves something out, other than settings of `later`
 
     Returns
     -------
@@ -42,8 +56,10 @@ def from_mapping(
         type.
     """
     hints = get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    missing = [name for name in names if complete and name not in mapping]
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    names = [field.name for field in fields]
+    needed = [field.name for field in fields if complete and _LATER not in field.metadata]
+    missing = [name for name in needed if name not in mapping]
     if missing:
         message = f"{kind.__name__} lacks the settings {', '.join(missing)}; expected all of them"
         raise SettingsError(message)
@@ -60,8 +76,15 @@ def from_mapping(
 
 
 def to_mapping(settings: object) -> dict[str, Any]:
-    """Return a settings dataclass as plain dicts, lists and scalars, defaults included."""
-    plain: dict[str, Any] = _plain(dataclasses.asdict(settings))  # type: ignore[call-overload]
+    """Return a settings dataclass as plain dicts, lists and scalars, defaults included.
+
+    A setting that was declared by `later` is left out where it has its default.
+    """
+    plain = {}
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, field.name)
+        if _LATER not in field.metadata or value != field.default:
+            plain[field.name] = _plain(value)
     return plain
 
 
@@ -121,8 +144,8 @@ def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a settings field holds
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
+    if dataclasses.is_dataclass(value):
+        return to_mapping(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value

@@ -76,13 +76,14 @@ def repair_store(
         if extract_features(session, workdir, job, options).was_interrupted:
             raise KeyboardInterrupt
     bad = Store(folder).generation.quarantined
-    left = bad.loc[bad["key"].isin(rows.loc[is_lost, "key"]), "utterance_id"].tolist()
+    left = bad.loc[bad["key"].isin(rows.loc[is_lost, "key"]), "utterance_id"].unique().tolist()
+    n_lost = len(set(saved.lost_ids))
     return {
         "store": str(folder),
         "n_problems": len(problems),
         "n_saved": saved.n_saved,
-        "n_lost": len(saved.lost_ids),
-        "n_extracted": len(saved.lost_ids) - len(left),
+        "n_lost": n_lost,
+        "n_extracted": n_lost - len(left),
         "left": left,
         "moved": [str(path) for path in saved.moved],
     }
@@ -198,4 +199,6 @@ def _merge(workdir: Workdir, recipe_json: str, folders: list[Path]) -> dict[str,
 
 
 def _manifest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Make a manifest of rows: every utterance once, whatever its views."""
+    rows = rows.drop_duplicates(["corpus", "utterance_id"])
     return rows.drop(columns=list(PLACE_COLUMNS)).reset_index(drop=True)

@@ -43,6 +43,7 @@ for verb in (
     corpus.preview,
     training.train,
     training.report,
+    training.compare,
     training.predict,
     features.export,
     features.import_,

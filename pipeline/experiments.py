@@ -7,6 +7,7 @@ from features_cache.store import Store
 from models.blstm_attention_dnn import ClassifierSettings
 from models.weights import WeightsError
 from pipeline.extraction import ExtractOptions, Job, extract_features
+from pipeline.reproductions import REPRODUCTIONS, VIEWS
 from pipeline.session import Session
 from pipeline.training import SYNTHETIC_VOICES, run_training
 from pipeline.workdir import Workdir
@@ -61,29 +62,34 @@ def run_reproduction(
     recipe: Recipe,
     n_seeds: int,
     how: ExtractOptions,
+    *,
+    with_baselines: bool = False,
 ) -> dict[str, Any]:
-    """Run the paper's protocol on a corpus: leave one speaker out, both normalisations.
+    """Run the paper's experiment on a corpus, with both normalisations.
 
     Parameters
     ----------
     session, workdir : as everywhere
-    corpus : name of a reader
+    corpus : name of a reader, one of `REPRODUCTIONS`
     audio : the corpus' folder
     recipe : need not be resolved yet
     n_seeds : trainings a fold
     how : how to run the extraction
+    with_baselines : evaluate openSMILE's features and other baselines on the same folds
 
     Returns
     -------
     dict
         The contract's fields of ``emostack reproduce --json``, and ``extract`` with those of
-        ``emostack extract --json``.
+        ``emostack extract --json``; ``paper_uar`` is what the paper reports.
     """
+    experiment = REPRODUCTIONS[corpus]
     manifest, problems = reader(corpus).read(audio)
     for problem in problems:
         session.warn(problem)
     recipe = resolve(recipe)
-    extracted = _extracted(session, workdir, Job(manifest=manifest, root=audio, recipe=recipe), how)
+    job = Job(manifest=manifest, root=audio, recipe=recipe, views=VIEWS)
+    extracted = _extracted(session, workdir, job, how)
     fields = run_training(
         session,
         workdir,
@@ -91,11 +97,17 @@ def run_reproduction(
         audio,
         Store(workdir.store_folder(recipe.recipe_id)),
         recipe,
-        TrainOptions(seeds=tuple(range(n_seeds))),
-        title=f"{corpus}, leave one speaker out",
-        provenance={"corpus": reader(corpus).citation, "licence": reader(corpus).licence},
+        TrainOptions(folds=experiment.folds, seeds=tuple(range(n_seeds)), views=VIEWS),
+        title=experiment.title,
+        provenance={
+            "corpus": reader(corpus).citation,
+            "licence": reader(corpus).licence,
+            "paper_uar": experiment.paper_uar,
+        },
+        with_baselines=with_baselines,
+        n_workers=how.n_workers,
     )
-    return {**fields, "extract": extracted}
+    return {**fields, "paper_uar": experiment.paper_uar, "extract": extracted}
 
 
 def _extracted(session: Session, workdir: Workdir, job: Job, how: ExtractOptions) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from features_cache.shard import ShardError, read_header
 from features_cache.store import Store
 from pipeline.workdir import Workdir
 from reports.text import moment
+from stages.frontend.views.table import known_view
 from stages.plan import TRANSIENT
 
 
@@ -86,7 +87,15 @@ def _next(row: pd.Series, state: FileState) -> str:
         return f"leave it: {why}; 'emostack store gc' would free its features"
     if state.code:
         return f"quarantine it: {state.code}: {state.message}"
-    is_same = content_key(state.sha256, row["start"], row["end"], CLEAN) == row["key"]
+    view = known_view(row["view"])
+    if view is None:
+        return f"leave it: this version has no view {row['view']!r}"
+    is_same = content_key(state.sha256, row["start"], row["end"], view.text) == row["key"]
+    asked = "" if view.name == CLEAN else f", if it is asked for view {view.name}"
+    return _what_next(row, is_same=is_same) + asked
+
+
+def _what_next(row: pd.Series, *, is_same: bool) -> str:
     if not is_same:
         return "extract it again: the file's bytes are not those that the features were made from"
     if row["status"] == LIVE:

@@ -31,6 +31,7 @@ from stages.extract import (
     extract,
     refuse_vanished,
 )
+from stages.frontend.views.table import views
 from stages.manifest import audio_paths, in_part
 from stages.plan import Plan, make_plan
 from stages.recipe import Recipe
@@ -95,12 +96,14 @@ class Job:
     manifest, root : the utterances, and the folder that their files are relative to
     recipe : resolved
     elsewhere : the corpus' other utterances, if these are a part of it: they are not gone
+    views : names of the views to extract besides `clean`; others that are there stay
     """
 
     manifest: pd.DataFrame
     root: Path
     recipe: Recipe
     elsewhere: pd.DataFrame | None = None
+    views: tuple[str, ...] = ()
 
     @property
     def audio(self) -> dict[str, str]:
@@ -251,6 +254,7 @@ def _plan(
         _states(session, workdir, paths, limit),
         store.generation.rows if store else empty_rows(),
         store.known_places() if store else pd.DataFrame(columns=list(Place.COLUMNS)),
+        views=views(job.views),
         retry_quarantined=options.retry_quarantined,
         elsewhere=job.elsewhere,
     )

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from features_cache.generation import LIVE
+from features_cache.keys import CLEAN
 from pipeline.session import Session
 from stages.extract import Extraction
 from stages.plan import CHANGES, Plan
@@ -64,6 +66,22 @@ def tell_plan(session: Session, plan: Plan) -> None:
             f"{'gone':>12} {len(plan.gone):6d}  {_names(plan.gone[:SHOWN], len(plan.gone))}"
         )
     session.say(f"{'to extract':>12} {len(plan.pending):6d}")
+    for view, counts in _view_fields(plan).items():
+        if counts["n_to_extract"]:
+            session.say(f"{'as':>12} {counts['n_to_extract']:6d}  {view}")
+
+
+def _view_fields(plan: Plan) -> dict[str, dict[str, int]]:
+    """Say of every view but `clean` how many utterances there are to extract, and how many there."""
+    rows = plan.rows[plan.rows["view"] != CLEAN]
+    to_extract = plan.pending["view"].value_counts()
+    return {
+        str(view): {
+            "n_to_extract": int(to_extract.get(view, 0)),
+            "n_there": int((statuses == LIVE).sum()),
+        }
+        for view, statuses in rows.groupby("view", sort=False)["status"]
+    }
 
 
 def _names(ids: Sequence[str], n: int) -> str:
@@ -74,9 +92,11 @@ def _names(ids: Sequence[str], n: int) -> str:
 def tell_quarantined(session: Session, done: Extraction) -> None:
     """Warn of what is newly quarantined, the first few one by one."""
     news = done.newly_quarantined
-    columns = (news[name].iloc[:SHOWN] for name in ("utterance_id", "reason", "message"))
-    for name, code, message in zip(*columns, strict=True):
-        session.warn(f"quarantined {name!r}: {code}: {message}")
+    names = ("utterance_id", "view", "reason", "message")
+    columns = (news[name].iloc[:SHOWN] for name in names)
+    for name, view, code, message in zip(*columns, strict=True):
+        which = "" if view == CLEAN else f" in view {view}"
+        session.warn(f"quarantined {name!r}{which}: {code}: {message}")
     if len(news) > SHOWN:
         left = len(news) - SHOWN
         session.warn(f"and {left} more; 'emostack store ls --quarantined' lists them")
@@ -91,6 +111,7 @@ def contract_fields(
         "recipe_id": recipe.recipe_id,
         **{f"n_{change}": plan.count(change) for change in CHANGES if change != "quarantined"},
         "n_gone": len(plan.gone),
+        "views": _view_fields(plan),
         "n_to_extract": len(plan.pending),
         "n_left": done.n_left if done else len(plan.pending),
         "n_quarantined": len(done.newly_quarantined if done else plan.newly_bad),

@@ -96,7 +96,7 @@ class _Night:
             folder = self._workdir.store_folder(recipe.recipe_id)
             note_store(record, folder, recipe.recipe_id)
             manifest = read_corpus(self._session, options)
-        job = Job(manifest=manifest, root=options.audio, recipe=recipe)
+        job = Job(manifest=manifest, root=options.audio, recipe=recipe, views=options.views)
         features = self._extract(job)
         store = Store(folder)
         record["generation"] = store.generation.number

@@ -34,6 +34,7 @@ class NightOptions:
     allow_absolute : let the manifest name files outside that folder
     label_map : what the corpus' labels are called; None for what is known of them
     recipe, recipe_name : need not be resolved yet; what the user called it
+    views : names of the views to extract and to learn from besides `clean`
     extract : how to extract
     check : whether new and changed recordings are looked through
     train : fields of `stages.train_options.TrainOptions`; None for no training
@@ -48,6 +49,7 @@ class NightOptions:
     label_map: LabelMap | None
     recipe: Recipe
     recipe_name: str
+    views: tuple[str, ...]
     extract: ExtractOptions
     check: bool
     train: dict[str, Any] | None
@@ -87,12 +89,14 @@ def night_options(workdir: Workdir, **given: Any) -> NightOptions:  # noqa: ANN4
         label_map=read_label_map(given["label_map"]) if given["label_map"] else None,
         recipe=load_recipe(given["recipe_name"]),
         recipe_name=given["recipe_name"],
+        views=given["views"],
         extract=ExtractOptions(limit=limit, **extract),
         check=given["check"],
         train={
             "folds": given["folds"],
             "normalise": given["normalise"],
             "balance": given["balance"],
+            "views": given["views"],
             "seeds": tuple(range(given["seeds"])),
         }
         if given["trains"]

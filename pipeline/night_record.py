@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from features_cache.keys import CLEAN
 from features_cache.store import Store
 from pipeline import __version__
 from pipeline.extraction import Features
@@ -78,7 +79,11 @@ def note_store(record: Record, folder: Path, recipe_id: str) -> None:
 def note_plan(record: Record, plan: Plan) -> None:
     """Put into a record what a plan says."""
     counts = {change: plan.count(change) for change in CHANGES}
-    counts |= {"manifest": len(plan.rows), "gone": len(plan.gone), "left": len(plan.pending)}
+    counts |= {
+        "manifest": int((plan.rows["view"] == CLEAN).sum()),
+        "gone": len(plan.gone),
+        "left": len(plan.pending),
+    }
     record["counts"] |= counts
     record["names"] = {change: plan.ids(change, N_NAMES) for change in NAMED}
     record["names"]["gone"] = list(plan.gone[:N_NAMES])

@@ -68,7 +68,7 @@ def _switch(flag: str, name: str, text: str) -> Callable[[Command], Command]:
 recipe = click.option(
     "--recipe",
     "recipe_name",
-    default="mobilenet-bands-v1",
+    default="emostack-v1",
     show_default=True,
     help="Name of a published recipe, or a TOML file.",
 )
@@ -95,6 +95,13 @@ seeds = click.option(
     default=1,
     show_default=True,
     help="Trainings with different random numbers; the result is their mean.",
+)
+baselines = click.option(
+    "--baselines",
+    "with_baselines",
+    is_flag=True,
+    help="Evaluate on the same folds, too: openSMILE's eGeMAPSv02 and ComParE_2016, whole-utterance "
+    "pictures, the majority class; see docs/baselines.md.",
 )
 
 
@@ -159,6 +166,18 @@ engine = click.option(
 )
 
 
+VIEWS = (
+    "speed-0.9", "pitch+2", "pitch-2-formants", "noise-20db", "noise-20db-pink", "gain-6db",
+    "reverb-0.3s", "vtlp-0.9", "masks",
+)  # fmt: skip
+"""Examples of `stages.frontend.views.table.KINDS`, which a test compares: help must come at once."""
+
+
+def views_help(text: str) -> str:
+    """Add to a help text what views are called."""
+    return f"{text} Such as {', '.join(VIEWS)}: docs/views.md."
+
+
 def limits(command: Command) -> Command:
     """Add the options that end a night early."""
     command = click.option(
@@ -201,6 +220,44 @@ class Clock(click.ParamType[str]):
             message = f"{value!r} is no time of day; expected HH:MM, such as 06:00"
             self.fail(message, param, context)
         return str(value)
+
+
+class Views(click.ParamType[tuple[str, ...]]):
+    """Names of views, with commas between them."""
+
+    name = "NAME,..."
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - as click has it
+        param: click.Parameter | None,
+        context: click.Context | None,
+    ) -> tuple[str, ...]:
+        """Refuse a name that is none."""
+        from stages.frontend.views.table import views
+        from stages.frontend.views.view import ViewError
+
+        if isinstance(value, tuple):
+            return value
+        names = [name.strip() for name in str(value).split(",") if name.strip()]
+        try:
+            return tuple(view.name for view in views(names))
+        except ViewError as error:
+            self.fail(str(error), param, context)
+
+
+views = click.option(
+    "--views",
+    type=Views(),
+    default=(),
+    help=views_help("Extract these views of every utterance, too, for training."),
+)
+learned_views = click.option(
+    "--views",
+    type=Views(),
+    default=(),
+    help=views_help("Learn from these views, too, once 'emostack extract --views' has made them."),
+)
 
 
 class Part(click.ParamType[tuple[int, int]]):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from features_cache.generation import GenerationError
+from features_cache.keys import CLEAN
 from features_cache.store import Store, StoreError
 from pipeline.workdir import Workdir
 from stages.recipe import (
@@ -14,6 +15,7 @@ from stages.recipe import (
     recipe_from_json,
     without_sha256,
 )
+from stages.view_rows import told_once
 
 
 def store_folders(workdir: Workdir) -> list[Path]:
@@ -75,14 +77,15 @@ def describe(folder: Path) -> dict[str, Any]:
     except (StoreError, GenerationError) as error:
         return {"recipe_id": folder.name, "folder": str(folder), "problem": str(error)}
     names = [name for name, known in RECIPES.items() if known == without_sha256(recipe)]
-    live, bad = generation.live, generation.quarantined
+    live, bad = generation.live, told_once(generation.quarantined)
     return {
         "recipe_id": recipe.recipe_id,
         "recipe": names[0] if names else recipe.network.network,
         "weights": recipe.network.weights,
         "folder": str(folder),
         "generation": generation.number,
-        "n_utterances": len(live),
+        "n_utterances": int((live["view"] == CLEAN).sum()),
+        "views": {str(view): int(n) for view, n in live["view"].value_counts().items()},
         "n_segments": int((live["row_end"] - live["row_start"]).sum()),
         "n_quarantined": len(bad),
         "quarantined": bad[["utterance_id", "reason", "message"]].to_dict("records"),

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from numpy.typing import NDArray
 
 from features_cache.store import Store
 from pipeline import __version__
+from pipeline.baselines import rivals_of
+from pipeline.cross_corpus import SecondCorpus, load_second_corpus, with_second_corpus
 from pipeline.progress import meter
 from pipeline.session import Session
 from pipeline.workdir import Workdir
+from reports.evaluation_names import baseline_words
 from reports.page import write_report
 from stages.dataset import load_dataset, select
 from stages.frontend.audio import AudioError
@@ -23,6 +27,7 @@ from stages.recipe import Recipe
 from stages.run_folder import RunNotes
 from stages.train import train
 from stages.train_options import TrainOptions
+from stages.view_stacks import view_stacks
 
 RANDOM_WEIGHTS = "the frozen network's weights are seeded random numbers, not ImageNet's: nothing here is a result"
 SYNTHETIC_VOICES = (
@@ -30,6 +35,9 @@ SYNTHETIC_VOICES = (
 )
 SHORT = {RANDOM_WEIGHTS: "random weights", SYNTHETIC_VOICES: "synthetic voices"}
 """What a warning is called on a line that has no room for it."""
+CORPORA = ("trained_on", "tested_on")
+"""Fields of a training that was tested on a second corpus."""
+
 NORMALISED = {
     "speaker": "speaker-normalised (transductive)",
     "train": "normalised by the training speakers (inductive)",
@@ -47,8 +55,11 @@ def run_training(
     options: TrainOptions,
     *,
     title: str,
+    second: SecondCorpus | None = None,
     warning: str = "",
     provenance: dict[str, str | int | float] | None = None,
+    with_baselines: bool = False,
+    n_workers: int | None = None,
 ) -> dict[str, Any]:
     """Train on a manifest's cached features and write the run's report.
 
@@ -57,13 +68,16 @@ def run_training(
     session : says what happens
     workdir : where the run goes
     manifest, root : the utterances, and the folder of their audio, which need not be there: it only
-        serves the spectrograms of the report
+        serves the spectrograms of the report, and baselines whose features are not kept yet
     store, recipe : where the features are
     options : what to train
     title : heading of the report
+    second : another corpus, the only one to be tested on; None: cross-validation
     warning : what keeps the numbers from being a result, beside random weights, which are always
         told; shown wherever a number is
     provenance : what else the report should say of where its numbers come from
+    with_baselines : evaluate other features than the store's, and the majority class, too
+    n_workers : processes that make those features; None: one a core
 
     Returns
     -------
@@ -78,19 +92,20 @@ def run_training(
     if warning:
         session.warn(warning)
     dataset = load_dataset(selection, store, recipe.recipe_id)
+    views = view_stacks(selection, store, options.views, dataset.stacks)
+    dataset = replace(dataset, views=views)
+    own = {"manifest": dataset}
+    if second is not None:
+        own["test_manifest"] = load_second_corpus(session, second, store, recipe.recipe_id)
+        dataset = with_second_corpus(dataset, root, own["test_manifest"], second.root)
+    rivals = None
+    if with_baselines:
+        rivals = rivals_of(session, workdir, dataset, root, recipe, n_workers)
     run = workdir.new_run(title)
     notes = RunNotes(
         title=title,
         warning=warning,
-        provenance={
-            "command": shlex.join(["emostack", *sys.argv[1:]]),
-            "emostack": __version__,
-            "network": recipe.network.network,
-            "weights": recipe.network.weights,
-            "weights_sha256": recipe.network.weights_sha256,
-            "store": str(store.folder),
-            **(provenance or {}),
-        },
+        provenance={**_provenance(store, recipe), **(provenance or {})},
         spectrogram=_Spectrograms(dataset.manifest, root, recipe),
     )
     try:
@@ -99,15 +114,29 @@ def run_training(
                 dataset,
                 options,
                 run,
+                n_test=len(dataset.stacks) - len(own["manifest"].stacks),
                 notes=notes,
+                rivals=rivals,
                 on_progress=lambda _, n, what: progress.advance(1, what, total=n),
             )
     finally:
         if not any(run.iterdir()):  # refused before anything was written
             run.rmdir()
-    write_manifest(dataset.manifest, run / "manifest.csv")
-    report = write_report(run)
-    return {**fields, "manifest": str(run / "manifest.csv"), "report": str(report)}
+    for name, each in own.items():
+        write_manifest(each.manifest, run / f"{name}.csv")
+    manifests = {name: str(run / f"{name}.csv") for name in own}
+    return {**fields, **manifests, "report": str(write_report(run))}
+
+
+def _provenance(store: Store, recipe: Recipe) -> dict[str, str | int | float]:
+    return {
+        "command": shlex.join(["emostack", *sys.argv[1:]]),
+        "emostack": __version__,
+        "network": recipe.network.network,
+        "weights": recipe.network.weights,
+        "weights_sha256": recipe.network.weights_sha256,
+        "store": str(store.folder),
+    }
 
 
 class _Spectrograms:
@@ -140,11 +169,13 @@ def summary(fields: dict[str, Any]) -> str:
     if normalise == "speaker":
         numbers.append(f"UAR {fields['uar_inductive']:.1f} BLSTM, {NORMALISED['train']}")
     for name, uar in fields["baselines"].items():
-        kind = NORMALISED[name.removeprefix("svm-")]
-        numbers.append(f"UAR {uar:.1f} linear SVM, {kind}, the same folds")
+        words, kind = baseline_words(name)
+        normalised = f", {NORMALISED[kind]}" if kind else ""
+        numbers.append(f"UAR {uar:.1f} {words}{normalised}, the same folds")
     return "\n".join(
         [
             *([f"MIND: {fields['warning']}"] if mark else []),
+            *(f"{what.replace('_', ' ')} {fields[what]}" for what in CORPORA if what in fields),
             *(number + mark for number in numbers),
             f"report {fields['report']}",
             f"bundle {fields['bundle']}",

@@ -6,6 +6,8 @@
     features/audio_hashes.parquet
     runs/<run>/               one training: run.json, predictions, bundle, report
     nights/<night>/           one night: night.json, night.md, night.html
+    comparisons/<time>/       runs side by side: comparison.json, report.html
+    baselines/                vectors of baselines, by content; may be deleted at any time
     corpora/                  what the demo makes
     imports/                  manifests of what was imported
     anonymise.salt            who is who in exports without names; keep it to yourself
@@ -59,6 +61,11 @@ class Workdir:
         return self.features / "audio_hashes.parquet"
 
     @property
+    def baselines(self) -> Path:
+        """Folder of the baselines' vectors."""
+        return self.root / "baselines"
+
+    @property
     def imports(self) -> Path:
         """Folder of the manifests that came with imported features."""
         return self.root / "imports"
@@ -94,6 +101,10 @@ class Workdir:
     def new_night(self) -> Path:
         """Make the folder of a night, named after the time."""
         return _new_folder(self.nights, _now())
+
+    def new_comparison(self) -> Path:
+        """Make the folder of a comparison of runs, named after the time."""
+        return _new_folder(self.root / "comparisons", _now())
 
     def find_run(self, name: str) -> Path:
         """Find a run by its name below the workdir, or by its folder."""

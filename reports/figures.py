@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -21,7 +22,7 @@ from matplotlib.image import imsave
 from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,6 +37,7 @@ __all__ = [
     "axis",
     "line_chart",
     "spectrogram_png",
+    "uar_axis",
 ]
 
 MAX_COLUMNS = 1200
@@ -74,12 +76,10 @@ class Line:
     ----------
     kind : its class in the page's style sheet
     points : of the SVG, ``"x,y x,y"``
-    dot : (x, y) of a marked point, y from the top, or None
     """
 
     kind: str
     points: str
-    dot: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,42 +140,49 @@ def axis(low: float, high: float, *, n_ticks: int = 5, snap: bool = False) -> Ax
     return Axis(low=low, high=high, ticks=ticks)
 
 
-def line_chart(
-    groups: Sequence[tuple[str, Sequence[Sequence[float]]]],
-    best_epochs: Sequence[int] = (),
-    *,
-    y_range: tuple[float, float] | None = None,
-) -> LineChart | None:
-    """Draw groups of curves, each curve thin and each group's median over them.
-
-    The median runs as far as at least half of the group's curves do: early stopping ends them at
-    different epochs, and the few that go on are no longer the group.
+def uar_axis(metrics: Iterable[Mapping[str, Any]], chance: float | None = None) -> Axis:
+    """Make one axis on which all UARs can be seen with their intervals.
 
     Parameters
     ----------
-    groups : (kind, curves) pairs; a curve has one value an epoch, from epoch 1
-    best_epochs : of the curves of the last group, counted from 1: marked by dots
-    y_range : ends of the y axis; default 0 to a round number above all values
+    metrics : of evaluations, as `reports.metrics.evaluate` has them
+    chance : UAR of guessing, percent: to be seen, too, on an axis that ends at 100; None: the axis
+        is as short as the intervals allow
+    """
+    values = [value for each in metrics for value in _seen(each)]
+    if chance is not None:
+        lowest = min([chance, *values])
+        return axis(max(0.0, 10.0 * math.floor(lowest / 10.0)), 100.0, n_ticks=6)
+    low, high = 5.0 * math.floor(min(values) / 5.0), 5.0 * math.ceil(max(values) / 5.0)
+    low = low if high > low else low - 5.0
+    return axis(max(0.0, low), min(100.0, max(high, 5.0)), n_ticks=4)
+
+
+def _seen(metrics: Mapping[str, Any]) -> list[float]:
+    seeds, interval = metrics["uar_seeds"], metrics["uar_interval"]
+    return [metrics["uar_pooled"], *seeds, *(interval or ())]
+
+
+def line_chart(kind: str, curves: Sequence[Sequence[float]]) -> LineChart | None:
+    """Draw curves, each thin, and their median over them, as far as at least half of them run.
+
+    Parameters
+    ----------
+    kind : what they are called in the page's style sheet
+    curves : one value an epoch, from epoch 1
 
     Returns
     -------
     chart : None if there is not one finite value
     """
-    values = [v for _, curves in groups for curve in curves for v in curve if np.isfinite(v)]
+    values = [v for curve in curves for v in curve if np.isfinite(v)]
     if not values:
         return None
-    n_epochs = max(len(curve) for _, curves in groups for curve in curves)
-    x = _epoch_axis(n_epochs)
-    y = axis(*y_range) if y_range else axis(min(0.0, *values), max(values), snap=True)
-    lines: list[Line] = []
-    for index, (kind, curves) in enumerate(groups):
-        best = best_epochs if index == len(groups) - 1 else ()
-        for i, curve in enumerate(curves):
-            dot = _point(x, y, best[i], curve) if i < len(best) else None
-            lines.append(Line(kind=f"{kind} thin", points=_points(x, y, curve), dot=dot))
-    for kind, curves in groups:
-        if len(curves) > 2:
-            lines.append(Line(kind=f"{kind} median", points=_points(x, y, _median(curves))))
+    x = _epoch_axis(max(map(len, curves)))
+    y = axis(min(0.0, *values), max(values), snap=True)
+    lines = [Line(kind=f"{kind} thin", points=_points(x, y, curve)) for curve in curves]
+    if len(curves) > 2:
+        lines.append(Line(kind=f"{kind} median", points=_points(x, y, _median(curves))))
     return LineChart(x=x, y=y, lines=tuple(lines))
 
 
@@ -278,12 +285,6 @@ def _points(x: Axis, y: Axis, curve: Sequence[float]) -> str:
         if np.isfinite(value)
     ]
     return " ".join(pairs)
-
-
-def _point(x: Axis, y: Axis, epoch: int, curve: Sequence[float]) -> tuple[float, float] | None:
-    if not 1 <= epoch <= len(curve) or not np.isfinite(curve[epoch - 1]):
-        return None
-    return round(x.at(epoch), 2), round(100.0 - y.at(curve[epoch - 1]), 2)
 
 
 def _median(curves: Sequence[Sequence[float]]) -> list[float]:

@@ -44,6 +44,7 @@ __all__ = [
     "evaluate",
     "macro_f1",
     "recalls",
+    "speaker_units",
     "uar",
     "validate",
     "wa",
@@ -199,7 +200,7 @@ def evaluate(
     recall = dict(zip(labels, recalls(by_seed).mean(axis=0).tolist(), strict=True))
     uar_seeds = [uar(counts) for counts in by_seed]
     first = predictions[predictions["seed"] == seeds[0]]
-    units = _speaker_units(first)
+    units = speaker_units(first)
     folds = _folds(predictions, labels)
     fold_uars = np.array([fold["uar"] for fold in folds])
     hits, truth = _hits(predictions, labels, len(seeds))
@@ -241,8 +242,9 @@ def bootstrap_uar(
 
     Parameters
     ----------
-    hits : bool, shape (n_seeds, n)
-        Whether a seed named an utterance correctly.
+    hits : bool, or numbers, shape (n_seeds, n)
+        Whether a seed named an utterance correctly. Of what one classifier gains over another, -1
+        to 1, the interval of their difference comes out.
     truth : int, shape (n,), index of each utterance's class
     units : int, shape (n,), 0 to n_units - 1
         What is drawn as one: the utterance's speaker, or the utterance itself.
@@ -259,7 +261,7 @@ def bootstrap_uar(
     table = np.zeros((n_units, 1 + len(hits), int(truth.max()) + 1))
     np.add.at(table[:, 0], (units, truth), 1)
     for s, hit in enumerate(hits, start=1):
-        np.add.at(table[:, s], (units[hit], truth[hit]), 1)
+        np.add.at(table[:, s], (units, truth), hit)
     # Units with the same counts are exchangeable: draw the kinds, however many utterances.
     kinds, sizes = np.unique(table, axis=0, return_counts=True)
     draws = np.random.default_rng(seed).multinomial(n_units, sizes / n_units, size=n_boot)
@@ -268,6 +270,23 @@ def bootstrap_uar(
     values = 100.0 * np.nanmean(sums[:, 1:] / np.where(totals > 0, totals, np.nan), axis=(1, 2))
     tail = (100.0 - COVERAGE) / 2
     return [float(q) for q in np.percentile(values, [tail, 100.0 - tail])]
+
+
+def speaker_units(rows: pd.DataFrame) -> NDArray[Any]:
+    """Give each speaker a number from 0; an unknown speaker stands for itself alone.
+
+    Parameters
+    ----------
+    rows : predictions of one seed
+
+    Returns
+    -------
+    units : int64, shape (n,), as `bootstrap_uar` takes them
+    """
+    names = zip(rows["speaker"].tolist(), rows["utterance_id"].tolist(), strict=True)
+    units = [("speaker", speaker) if speaker else ("utterance", name) for speaker, name in names]
+    codes, _ = pd.factorize(pd.Series(units, dtype=object))
+    return np.asarray(codes, np.int64)
 
 
 def _counts(rows: pd.DataFrame, labels: Sequence[str]) -> NDArray[Any]:
@@ -291,14 +310,6 @@ def _hits(
     code = {label: i for i, label in enumerate(labels)}
     truth = np.array([code[name] for name in predictions["truth"].tolist()[: hits.shape[1]]])
     return hits, truth
-
-
-def _speaker_units(rows: pd.DataFrame) -> NDArray[Any]:
-    """Give each speaker a number from 0; an unknown speaker stands for itself alone."""
-    names = zip(rows["speaker"].tolist(), rows["utterance_id"].tolist(), strict=True)
-    units = [("speaker", speaker) if speaker else ("utterance", name) for speaker, name in names]
-    codes, _ = pd.factorize(pd.Series(units, dtype=object))
-    return np.asarray(codes, np.int64)
 
 
 def _folds(predictions: pd.DataFrame, labels: list[str]) -> list[dict[str, Any]]:

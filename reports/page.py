@@ -8,7 +8,6 @@ text around them, are written as escapes (``\n``, ``\u202e``).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,29 +15,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reports import text
-from reports.figures import attention_plot, axis, line_chart, spectrogram_png
+from reports.evaluation_names import NORMALISATIONS, classifier_words
+from reports.figures import attention_plot, line_chart, spectrogram_png, uar_axis
 from reports.rendering import environment, html_words
 from reports.run_folder import read_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
     import pandas as pd
 
-    from reports.figures import AttentionPlot, Axis, LineChart
+    from reports.figures import AttentionPlot, LineChart
     from reports.run_folder import Evaluation, Example, Run
 
 __all__ = ["render", "write_report"]
 
 N_MISTAKES = 8
 """Rows in the table of the surest mistakes."""
-
-CLASSIFIERS = {"blstm_attention_dnn": "BLSTM, attention, DNN", "linear_svm": "Linear SVM"}
-NORMALISATIONS = {
-    "speaker": "each speaker's own statistics",
-    "train": "training speakers' statistics",
-    "none": "no normalisation",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +77,7 @@ def write_report(run_folder: Path) -> Path:
 
 def render(run: Run) -> str:
     """Render a run as one HTML page."""
-    partner = _partner(run)
+    partner = run.partner(run.headline)
     mean = _mean_probabilities(run)
     rivals = _rivals(run, partner)
     chance = 100.0 / max(1, len(run.headline.metrics["recall_by_class"]))
@@ -99,42 +90,25 @@ def render(run: Run) -> str:
             partner=partner,
             rivals=rivals,
             chance=chance,
-            scale=_scale(rivals, chance),
-            classifiers=CLASSIFIERS,
+            scale=uar_axis([each.metrics for each in rivals], chance),
+            classifier_words=classifier_words,
             normalisations=NORMALISATIONS,
             recalls=_recall_rows(run, partner),
             matrices=[(e, _matrix(e, run.labels)) for e in (run.headline, partner) if e],
             folds=_fold_rows(run.headline, partner),
-            charts=[(e, *charts) for e in rivals if (charts := _charts(e))],
+            charts=[(e, chart) for e in rivals if (chart := _chart(e))],
             panels=[_panel(run, example, mean) for example in run.examples],
             mistakes=_mistakes(run, mean),
-            provenance=list(_flat(run.provenance)),
-            settings=list(_flat(run.settings)),
+            provenance=list(text.flat(run.provenance)),
+            settings=list(text.flat(run.settings)),
         )
     )
-
-
-def _partner(run: Run) -> Evaluation | None:
-    """Find the inductive evaluation beside a transductive headline, or the other way round."""
-    for evaluation in run.evaluations:
-        same = evaluation.classifier == run.headline.classifier
-        if same and evaluation.transductive != run.headline.transductive:
-            return evaluation
-    return None
 
 
 def _rivals(run: Run, partner: Evaluation | None) -> list[Evaluation]:
     """Order all evaluations: the headline, its partner, the rest as they come."""
     first = [run.headline, *([partner] if partner else [])]
     return first + [e for e in run.evaluations if all(e is not known for known in first)]
-
-
-def _scale(rivals: list[Evaluation], chance: float) -> Axis:
-    """Make one axis on which all intervals and chance can be seen."""
-    lowest = min([chance, *(e.metrics["uar_pooled"] for e in rivals)])
-    for evaluation in rivals:
-        lowest = min([lowest, *(evaluation.metrics["uar_interval"] or ())])
-    return axis(max(0.0, 10.0 * math.floor(lowest / 10.0)), 100.0, n_ticks=6)
 
 
 def _support(evaluation: Evaluation) -> list[int]:
@@ -178,17 +152,9 @@ def _fold_rows(headline: Evaluation, partner: Evaluation | None) -> list[dict[st
     ]
 
 
-def _charts(evaluation: Evaluation) -> tuple[LineChart | None, LineChart | None] | None:
-    """Draw losses and validation UAR of all trainings of one evaluation."""
-    curves = evaluation.curves
-    if not curves:
-        return None
-    best = [curve.best_epoch for curve in curves]
-    train = [curve.train_loss for curve in curves]
-    validation = [curve.validation_loss for curve in curves]
-    losses = line_chart([("train", train), ("validation", validation)], best)
-    uars = [curve.validation_uar for curve in curves]
-    return losses, line_chart([("validation", uars)], best, y_range=(0.0, 100.0))
+def _chart(evaluation: Evaluation) -> LineChart | None:
+    """Draw the losses of all trainings of one evaluation."""
+    return line_chart("train", [curve.train_loss for curve in evaluation.curves])
 
 
 def _panel(run: Run, example: Example, mean: pd.DataFrame | None) -> Panel:
@@ -238,14 +204,3 @@ def _mistakes(run: Run, mean: pd.DataFrame | None) -> list[dict[str, Any]]:
         if code.get(truth, best[i]) != best[i]
     ]
     return sorted(rows, key=lambda row: (-row["sure"], row["utterance_id"]))[:N_MISTAKES]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Flatten nested settings to dotted names and text."""
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, list | tuple):
-            yield f"{prefix}{name}", ", ".join(map(str, value))
-        else:
-            yield f"{prefix}{name}", str(value)

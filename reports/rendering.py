@@ -28,7 +28,15 @@ def environment(finalize: Callable[[object], object]) -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    for filter_ in (text.count, text.moment, text.percent, text.size, text.span):
+    for filter_ in (
+        text.chance,
+        text.count,
+        text.moment,
+        text.percent,
+        text.signed,
+        text.size,
+        text.span,
+    ):
         environment.filters[filter_.__name__] = filter_
     return environment
 

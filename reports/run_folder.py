@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from reports.prediction_table import COLUMNS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -47,17 +49,12 @@ class Curve:
     Attributes
     ----------
     fold, seed : which training
-    train_loss, validation_loss : each epoch's loss
-    validation_uar : each epoch's UAR on the validation speakers, percent
-    best_epoch : the epoch whose weights were kept, counted from 1
+    train_loss : each epoch's loss
     """
 
     fold: str
     seed: int
     train_loss: tuple[float, ...]
-    validation_loss: tuple[float, ...]
-    validation_uar: tuple[float, ...]
-    best_epoch: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +66,13 @@ class Evaluation:
     normalise: str
     transductive: bool
     metrics: Mapping[str, Any]
+    features: str = ""
     curves: tuple[Curve, ...] = ()
+
+    @property
+    def stem(self) -> str:
+        """Its name without the normalisation: ``svm-`` of ``svm-speaker``."""
+        return self.name.removesuffix(self.normalise)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,14 @@ class Run:
     settings: Mapping[str, Any]
     provenance: Mapping[str, Any]
     predictions: pd.DataFrame | None = None
+
+    def partner(self, evaluation: Evaluation) -> Evaluation | None:
+        """Find the inductive evaluation beside a transductive one, or the other way round."""
+        for other in self.evaluations:
+            same = other.classifier == evaluation.classifier and other.stem == evaluation.stem
+            if same and other.transductive != evaluation.transductive:
+                return other
+        return None
 
 
 def read_run(folder: Path) -> Run:
@@ -185,6 +196,7 @@ def _evaluation(entry: Mapping[str, Any]) -> Evaluation:
     return Evaluation(
         name=str(entry["name"]),
         classifier=str(entry["classifier"]),
+        features=str(entry.get("features", "")),
         normalise=str(entry["normalise"]),
         transductive=bool(entry["transductive"]),
         metrics=metrics,
@@ -197,16 +209,13 @@ def _curve(entry: Mapping[str, Any]) -> Curve:
         fold=str(entry["fold"]),
         seed=int(entry["seed"]),
         train_loss=tuple(map(float, entry["train_loss"])),
-        validation_loss=tuple(map(float, entry["validation_loss"])),
-        validation_uar=tuple(map(float, entry["validation_uar"])),
-        best_epoch=int(entry["best_epoch"]),
     )
 
 
 def _read_predictions(path: Path, labels: tuple[str, ...]) -> pd.DataFrame | None:
     if not path.exists():
         return None
-    columns = ["evaluation", "utterance_id", "speaker", "truth", *(f"p:{name}" for name in labels)]
+    columns = ["evaluation", *COLUMNS, *(f"p:{name}" for name in labels)]
     try:
         return pd.read_parquet(path, columns=columns)
     except (OSError, ValueError) as error:

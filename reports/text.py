@@ -13,9 +13,23 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+    from typing import Any
 
-__all__ = ["clip", "count", "moment", "percent", "publish", "size", "span", "visible"]
+__all__ = [
+    "chance",
+    "clip",
+    "count",
+    "flat",
+    "moment",
+    "percent",
+    "publish",
+    "signed",
+    "size",
+    "span",
+    "visible",
+]
 
 
 def visible(text: str) -> str:
@@ -39,6 +53,29 @@ def percent(value: float | None, digits: int = 1) -> str:
     if value is None or not math.isfinite(value):
         return "\N{EN DASH}"
     return f"{value:.{digits}f}"
+
+
+def signed(value: float | None, digits: int = 1) -> str:
+    """Format a difference with its sign; a dash where there is none.
+
+    >>> signed(1.26), signed(-0.04), signed(0.0)
+    ('+1.3', '0.0', '0.0')
+    """
+    if value is None or not math.isfinite(value):
+        return "\N{EN DASH}"
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
+
+
+def chance(p: float | None) -> str:
+    """Format a p-value: three decimals, never rounded to none; a dash where there is none.
+
+    >>> chance(0.0321), chance(0.00002), chance(1.0)
+    ('0.032', '<0.001', '1.000')
+    """
+    if p is None or not math.isfinite(p):
+        return "\N{EN DASH}"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def count(value: int, noun: str = "") -> str:
@@ -85,6 +122,21 @@ def moment(text: str) -> str:
         return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M %Z").strip()
     except ValueError:
         return text
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Flatten nested settings to dotted names and text.
+
+    >>> list(flat({"a": {"b": 1}, "c": [2, 3]}))
+    [('a.b', '1'), ('c', '2, 3')]
+    """
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list | tuple):
+            yield f"{prefix}{name}", ", ".join(map(str, value))
+        else:
+            yield f"{prefix}{name}", str(value)
 
 
 def publish(path: Path, text: str) -> None:

@@ -89,7 +89,7 @@ def export(
     FileExistsError
         There is something of that name already.
     """
-    if not selection.places:
+    if not len(selection.places):
         message = "no utterance of the manifest has features; expected at least one"
         raise ExportError(message)
     terms = terms_of(selection.manifest["corpus"])

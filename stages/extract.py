@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
-from features_cache.generation import QUARANTINED, Generation
+from features_cache.generation import Generation
 from features_cache.lock import WriterLock
 from features_cache.store import Store
 from models.engines import KERAS
 from stages.next_generation import Made, newly_quarantined, next_rows, replaced, spare
 from stages.plan import Plan
 from stages.recipe import Recipe
+from stages.view_rows import told_once
 
 if TYPE_CHECKING:  # imports Keras: seconds that a night without work does not have to spend
     from stages.shard_work import ShardResult, ShardTask
@@ -85,8 +86,9 @@ class Extraction:
     ----------
     generation : the one that readers now see
     newly_quarantined : rows that are quarantined now, and were not or for another reason
-    quarantined : number of this manifest's quarantined rows, by reason
-    n_left : utterances that were not reached
+    quarantined : number of this manifest's quarantined utterances, by reason; one whose views alone
+        fail is among them
+    n_left : utterances that were not reached, counted once a view
     n_segments : segments made in this run
     audio_s : seconds of audio that they were made of
     seconds : wall clock from the first task to the published generation
@@ -157,7 +159,7 @@ def extract(
             _publish(plan, store, recipe, run, made, is_cut_short=True)
         raise
     rows = _publish(plan, store, recipe, run, made)
-    bad = rows.loc[rows["status"] == QUARANTINED, "reason"]
+    bad = told_once(rows)["reason"]
     return Extraction(
         generation=store.generation,
         newly_quarantined=newly_quarantined(plan, rows),
@@ -209,8 +211,10 @@ def _run_tasks(
         result = queue.recover(outcome.task) if isinstance(outcome, Lost) else outcome
         queue.put_back(result.left)
         made.add(result)
+        queue.leave_out_views_of(result.failures)
         _refuse_failing(made, run.fail_threshold)
         run.on_result(result)
+    made.failures += queue.left_out
 
 
 def _refuse_failing(made: Made, fail_threshold: float) -> None:

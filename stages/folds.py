@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pandas as pd
 
 MAX_LEFT_OUT_ALONE = 12
 """Up to this many speakers each is left out alone; more are dealt into `N_SPEAKER_FOLDS` folds."""
@@ -55,7 +55,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audio:
-    """What each row of a manifest was heard from, one entry a row.
+    """What each row of a manifest was heard from, one entry a row; columns of a table will do.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def make_folds(manifest: pd.DataFrame, audio: Audio, *, column: str = "speaker")
     """
     groups = _groups(manifest, column)
     splitter = LeaveOneGroupOut()
-    n_groups = len(set(groups))
+    n_groups = len(groups.categories)
     if column == "speaker" and n_groups > MAX_LEFT_OUT_ALONE:
         splitter = GroupKFold(N_SPEAKER_FOLDS)
     elif n_groups > MAX_FOLDS:
@@ -117,9 +117,11 @@ def make_folds(manifest: pd.DataFrame, audio: Audio, *, column: str = "speaker")
             f"folds; choose a coarser column"
         )
     is_dealt = isinstance(splitter, GroupKFold)
-    speakers = speaker_names(manifest)
+    speakers = groups if column == "speaker" else pd.Categorical(speaker_names(manifest))
+    audio = replace(audio, keys=_numbered(audio.keys), sha256=_numbered(audio.sha256))
     folds = []
-    for number, (train, test) in enumerate(splitter.split(groups, groups=groups), start=1):
+    parts = splitter.split(groups.codes, groups=groups.codes)
+    for number, (train, test) in enumerate(parts, start=1):
         name = f"fold {number:02}" if is_dealt else str(groups[test[0]])
         fold = Fold(name=name, train=np.asarray(train), test=np.asarray(test))
         check_fold(fold, speakers, audio)
@@ -129,33 +131,50 @@ def make_folds(manifest: pd.DataFrame, audio: Audio, *, column: str = "speaker")
     return folds
 
 
-def _groups(manifest: pd.DataFrame, column: str) -> np.ndarray:
-    for needed in ("speaker", column):
-        if needed not in manifest.columns:
-            near = difflib.get_close_matches(needed, [str(name) for name in manifest.columns], 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise FoldError(
-                f"the manifest has no column {needed!r}; it has {', '.join(manifest.columns)}{hint}"
-            )
-        empty = manifest.loc[manifest[needed] == "", "utterance_id"]
-        if len(empty):
-            raise FoldError(
-                f"{len(empty)} of {len(manifest)} utterances have no {needed} "
-                f"({_some(empty)}); expected one for each: unknown ones could be on both sides "
-                f"of a fold; fill the column in the manifest"
-            )
-    values = speaker_names(manifest) if column == "speaker" else manifest[column].astype(str)
-    groups = np.array(list(values), dtype=object)
-    if len(set(groups)) < 2:
+def check_filled(manifest: pd.DataFrame, column: str) -> None:
+    """Refuse a manifest without a column, or with empty values in it.
+
+    Raises
+    ------
+    FoldError
+        Names the column that is nearest, or the first utterances without a value.
+    """
+    if column not in manifest.columns:
+        near = difflib.get_close_matches(column, [str(name) for name in manifest.columns], 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise FoldError(
-            f"column {column!r} has {len(set(groups))} different values; expected at least 2 to "
+            f"the manifest has no column {column!r}; it has {', '.join(manifest.columns)}{hint}"
+        )
+    empty = manifest.loc[manifest[column] == "", "utterance_id"]
+    if len(empty):
+        raise FoldError(
+            f"{len(empty)} of {len(manifest)} utterances have no {column} "
+            f"({_some(empty)}); expected one for each: unknown ones could be on both sides "
+            f"of a fold; fill the column in the manifest"
+        )
+
+
+def _groups(manifest: pd.DataFrame, column: str) -> pd.Categorical:
+    for needed in ("speaker", column):
+        check_filled(manifest, needed)
+    values = speaker_names(manifest) if column == "speaker" else map(str, manifest[column])
+    groups = pd.Categorical(list(values))
+    if len(groups.categories) < 2:
+        raise FoldError(
+            f"column {column!r} has {len(groups.categories)} different values; expected at least 2 to "
             f"leave one out"
         )
     return groups
 
 
-def check_fold(fold: Fold, speakers: Sequence[str], audio: Audio) -> None:
-    """Refuse a fold with a speaker or audio on both sides.
+def check_fold(
+    fold: Fold,
+    speakers: Sequence[str],
+    audio: Audio,
+    *,
+    remedy: str = "fold by another column or remove the duplicates",
+) -> None:
+    """Refuse a fold with a speaker or audio on both sides; the error ends with the remedy.
 
     Raises
     ------
@@ -166,28 +185,48 @@ def check_fold(fold: Fold, speakers: Sequence[str], audio: Audio) -> None:
     for what, shared in (("speaker", _both_sides(fold, speakers)), ("audio", shared_audio)):
         if shared:
             raise FoldError(
-                f"fold {fold.name!r} shares {what} {_some(sorted(shared))} between training and "
-                f"test ({len(shared)} in all); expected none; fold by another column or remove "
-                f"the duplicates"
+                f"fold {fold.name!r} shares {what} {_some(shared)} between training and "
+                f"test ({len(shared)} in all); expected none; {remedy}"
             )
 
 
-def _both_sides(fold: Fold, names: Sequence[str]) -> set[str]:
-    return {names[row] for row in fold.train} & {names[row] for row in fold.test}
+def _numbered(names: Sequence[str] | pd.Categorical) -> pd.Categorical:
+    """Turn names into numbers, -1 for a name that stands once: no second side can have it.
+
+    Of a million names, numbers cost a tenth of the texts.
+    """
+    if isinstance(names, pd.Categorical):
+        return names
+    codes, known = pd.factorize(pd.Series(names, dtype="str"))
+    pa.default_memory_pool().release_unused()  # of a million names 160 MB, else kept by Arrow
+    often = np.flatnonzero(np.bincount(codes, minlength=len(known)) > 1)
+    number_of = np.full(len(known), -1)
+    number_of[often] = np.arange(len(often))
+    return pd.Categorical.from_codes(number_of[codes], known[often])
 
 
-def _overlapping(fold: Fold, audio: Audio) -> set[str]:
-    """SHA-256 of the files of which training and test hear a common stretch."""
-    if not audio.sha256:
-        return set()
-    tested = {audio.sha256[row] for row in fold.test} - {""}
-    spans: dict[str, list[tuple[float, float, bool]]] = {}
+def _both_sides(fold: Fold, names: Sequence[str] | pd.Categorical) -> list[str]:
+    """Names that stand in training and in test, sorted."""
+    known = _numbered(names)
+    is_there = np.zeros((2, len(known.categories) + 1), bool)  # the last one is for -1
+    for side, rows in zip(is_there, (fold.train, fold.test), strict=True):
+        side[known.codes[rows]] = True
+    return sorted(known.categories[is_there[:, :-1].all(axis=0)])
+
+
+def _overlapping(fold: Fold, audio: Audio) -> list[str]:
+    """SHA-256 of the files of which training and test hear a common stretch, sorted."""
+    if not len(audio.sha256):
+        return []
+    files = _numbered(audio.sha256)
+    on_both = set(_both_sides(fold, files)) - {""}
+    is_suspect = files.isin(on_both)
+    spans: dict[str, list[tuple[float, float, bool]]] = {sha256: [] for sha256 in sorted(on_both)}
     for rows, is_test in ((fold.train, False), (fold.test, True)):
-        for row in rows:
-            if audio.sha256[row] in tested:
-                end = math.inf if math.isnan(audio.end[row]) else audio.end[row]
-                spans.setdefault(audio.sha256[row], []).append((audio.start[row], end, is_test))
-    return {sha256 for sha256, own in spans.items() if _is_shared(own)}
+        for row in rows[is_suspect[rows]]:
+            end = math.inf if math.isnan(audio.end[row]) else audio.end[row]
+            spans[files[row]].append((audio.start[row], end, is_test))
+    return [sha256 for sha256, own in spans.items() if _is_shared(own)]
 
 
 def _is_shared(spans: list[tuple[float, float, bool]]) -> bool:
@@ -203,36 +242,3 @@ def _is_shared(spans: list[tuple[float, float, bool]]) -> bool:
 def _some(names: Sequence[str] | pd.Series) -> str:
     shown = ", ".join(list(names)[:MAX_NAMED])
     return shown + (", ..." if len(names) > MAX_NAMED else "")
-
-
-def split_validation(
-    rows: np.ndarray, speakers: Sequence[str], *, share: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Set some training speakers aside to stop training by.
-
-    Parameters
-    ----------
-    rows : int64, the rows of one fold's training part
-    speakers : of every row of the corpus
-    share : of the training speakers, rounded, but at least one speaker
-    seed : decides which
-
-    Returns
-    -------
-    train, validation : int64, ascending, together all of `rows`, no speaker in both
-
-    Raises
-    ------
-    FoldError
-        Fewer than two speakers to choose from.
-    """
-    names = sorted({speakers[row] for row in rows})
-    if len(names) < 2:
-        raise FoldError(
-            f"the training part of a fold has {len(names)} speaker; expected at least 2, one of "
-            f"them to stop training by; add speakers"
-        )
-    n_chosen = min(max(1, round(share * len(names))), len(names) - 1)
-    chosen = set(np.random.default_rng([seed, 3]).choice(names, n_chosen, replace=False))
-    is_validation = np.array([speakers[row] in chosen for row in rows], bool)
-    return rows[~is_validation], rows[is_validation]

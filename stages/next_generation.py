@@ -12,6 +12,7 @@ from features_cache.shard import PublishedShard
 from features_cache.store import Place, Store
 from stages.plan import PENDING, Plan
 from stages.plan_columns import place_rows
+from stages.view_rows import told_once
 
 if TYPE_CHECKING:  # imports Keras: seconds that a night without work does not have to spend
     from stages.segment_features import Failed
@@ -104,8 +105,8 @@ def replaced(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def newly_quarantined(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose quarantine is news."""
-    bad = rows[rows["status"] == QUARANTINED]
+    """Rows whose quarantine is news, each bad file once."""
+    bad = told_once(rows)
     is_left = bad["key"] != plan.rows.loc[bad.index, "key"]  # not reached: it stays as it was
     reasons_before = plan.rows.loc[bad.index, "reason"]
     is_known = (bad["change"] == "retried") & (bad["reason"] == reasons_before)

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features_cache.generation import PLACE_COLUMNS, Generation
+from features_cache.keys import CLEAN
 from features_cache.lookup import positions
 from features_cache.store import Place, Store
 from reports.drift import drift
@@ -39,10 +40,11 @@ def findings(
     Problem
         As `stages.check.check` gives them; audio that is in the store already is ``duplicated``.
     """
-    is_pending = plan.rows["status"] == PENDING
-    rows = plan.rows[is_pending]
-    yield from check_rows(rows, paths[is_pending], frontend, stop)
-    yield from _twins(plan.rows, is_pending)
+    is_clean = plan.rows["view"] == CLEAN  # a view of what is there brings no recording
+    rows, paths = plan.rows[is_clean], paths[is_clean]
+    is_pending = rows["status"] == PENDING
+    yield from check_rows(rows[is_pending], paths[is_pending], frontend, stop)
+    yield from _twins(rows, is_pending)
 
 
 def _twins(rows: pd.DataFrame, is_pending: pd.Series) -> Iterator[Problem]:
@@ -72,6 +74,7 @@ def feature_drift(store: Store, came: pd.Series) -> dict[str, Any] | None:
         See `reports.drift.drift`; None where there is too little to compare.
     """
     live = store.generation.live
+    live = live[live["view"] == CLEAN]  # views look different by intention
     is_new = positions(live["key"], came) >= 0
     chance = np.random.default_rng(store.generation.number)
     means = []

@@ -1,11 +1,11 @@
 """Decide what has to be done, before doing any of it.
 
-`make_plan` is a pure function of the manifest, what its files are now, the rows of one generation and
-the places of the features already there. ``--dry-run`` prints a plan; `stages.extract` carries it
+`make_plan` is a pure function of the manifest, what its files are now, the views that are asked for,
+the rows of one generation and the places of the features already there. ``--dry-run`` prints a plan; `stages.extract` carries it
 out. Everything is decided column by column: a million utterances cost seconds.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from features_cache.generation import (
     GONE,
     LIVE,
-    NOT_LABELS,
     QUARANTINED,
     REPLACED,
 )
 from features_cache.keys import CLEAN
-from features_cache.lookup import positions
+from features_cache.lookup import joined, positions
+from stages.decisions import CHANGES, PENDING, TRANSIENT, decided, with_their_utterance
+from stages.frontend.views.view import View
 from stages.plan_columns import (
     Was,
     as_rows,
@@ -29,28 +30,9 @@ from stages.plan_columns import (
     same_columns,
     with_keys,
 )
+from stages.view_rows import ViewRows, view_rows
 
-CHANGES = ("new", "changed", "renamed", "relabelled", "skipped", "retried", "quarantined")
-"""What a plan says of each row of the manifest, besides the utterances that are gone."""
-
-TRANSIENT = frozenset(
-    {
-        "io",
-        "memory",
-        "changed_during_run",
-        "missing",
-        "permission",
-        "not_a_file",
-        "empty",
-        "damaged",
-    }
-)
-"""Reasons that are not in the bytes and may have passed by the next run: tried again then.
-
-A file that could be hashed and then not be opened was there, whatever the reason says.
-"""
-
-PENDING = "pending"
+__all__ = ["CHANGES", "PENDING", "TRANSIENT", "Item", "Plan", "make_plan"]
 
 VANISHED = ("missing", "not_a_file", "empty", "permission", "io")
 """Reasons under which a file that was there is out of reach."""
@@ -58,7 +40,7 @@ VANISHED = ("missing", "not_a_file", "empty", "permission", "io")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One utterance whose features have to be made.
+    """One utterance whose features have to be made, through one view.
 
     Attributes
     ----------
@@ -85,15 +67,16 @@ class Plan:
 
     Attributes
     ----------
-    rows : the manifest's rows with `PLACE_COLUMNS` and ``change`` (one of `CHANGES`), index 0, 1, ...
-        ``status`` is ``pending`` where features have yet to be made.
+    rows : the manifest's rows, once a view, with `PLACE_COLUMNS` and ``change`` (one of `CHANGES`);
+        the index ascends. ``status`` is ``pending`` where features have yet to be made.
     before : what the generation says of rows that get other features, or none any more, with the
         index of those; an utterance that is not reached stays as it was
-    carried : rows of the generation that stay as they are: other corpora, and tombstones
+    carried : rows of the generation that stay as they are: other corpora, and tombstones; views that
+        nobody can make again, and tombstones of those that their utterance has outgrown
     gone : ids of the utterances that have left the manifest since the generation
     n_known : utterances of these corpora that had features
     n_vanished : those of them that are gone now, or whose file is out of reach and was not before
-    pending : what has to be extracted, each key once: the columns of `Item`
+    pending : what has to be extracted, each key once, `clean` first: the columns of `Item`
     newly_bad : ids of utterances whose file cannot be read, and could (or was unknown) before
     is_news : whether anything differs from the generation
     """
@@ -109,13 +92,16 @@ class Plan:
     is_news: bool
 
     def count(self, change: str) -> int:
-        """Count the manifest's rows of one kind of change."""
-        return int((self.rows["change"] == change).sum())
+        """Count the manifest's utterances of one kind of change, whatever their views."""
+        return len(self._changed(change))
 
     def ids(self, change: str, limit: int | None = None) -> list[str]:
-        """Ids of the manifest's rows of one kind of change, the first `limit` of them."""
-        ids = self.rows.loc[self.rows["change"] == change, "utterance_id"].iloc[:limit]
-        return list(ids)
+        """Ids of the manifest's utterances of one kind of change, the first `limit` of them."""
+        return list(self._changed(change).iloc[:limit])
+
+    def _changed(self, change: str) -> pd.Series:
+        is_clean = self.rows["view"] == CLEAN
+        return self.rows.loc[is_clean & (self.rows["change"] == change), "utterance_id"]
 
     def items(self, first: int = 0, last: int | None = None) -> Iterator[Item]:
         """Go through `pending`, from one row to another, an item at a time."""
@@ -131,6 +117,7 @@ def make_plan(
     known: pd.DataFrame,
     places: pd.DataFrame,
     *,
+    views: Sequence[View] = (View(),),
     retry_quarantined: bool = False,
     elsewhere: pd.DataFrame | None = None,
 ) -> Plan:
@@ -143,6 +130,7 @@ def make_plan(
     states : what each of those files is now: the columns of `FileState`
     known : rows of the store's newest generation
     places : where features are: ``key, shard, row_start, row_end``
+    views : that are asked for, from `stages.frontend.views.table.views`
     retry_quarantined : try again what failed before, whatever the reason
     elsewhere : the manifest's other rows; what is known of them stays as it is
 
@@ -153,30 +141,82 @@ def make_plan(
     """
     rows, known = same_columns(as_rows(manifest, states), known)
     is_mine = _is_mine(known, rows, elsewhere)
-    was = Was(known, is_mine, rows)
-    rows = place_rows(with_keys(rows, was), places)
+    seen = view_rows(rows, known, is_mine, {view.name: view.text for view in views})
+    states, paths = seen.taken(states), seen.taken(paths.to_frame("path"))["path"]
+    was = Was(known, is_mine, seen.rows)
+    rows, is_frozen = with_keys(seen.rows, was, seen.texts, seen.is_asked)
+    rows = place_rows(rows, places)
     leaving, others = was.left_over(), known[~is_mine]
     left_keys = pd.concat([leaving["key"], _keys_of_old_names(others, rows)])
-    rows = _decided(rows, states, was, left_keys, retry=retry_quarantined)
-    newly_bad = rows["status"] == QUARANTINED
-    newly_bad &= ~(was.equals("status", rows["status"]) & was.equals("reason", rows["reason"]))
-    is_away = newly_bad & rows["reason"].isin(VANISHED) & (was.column("status") == LIVE)
-    lost = leaving[positions(leaving["key"], rows["key"]) < 0]
-    kept = _still_apart(others, rows)
-    is_same = leaving.empty and was.equals_all(rows)
+    rows = decided(rows, states, was, left_keys, retry=retry_quarantined)
+    rows = with_their_utterance(rows, seen)
+    is_bad = _is_newly_bad(rows, was)
+    before = was.rows((rows["status"] == PENDING) | is_bad | ~was.equals("key", rows["key"]))
+    is_dropped = _is_dropped(rows, seen, is_frozen)
+    outgrown, frozen = was.rows(is_dropped & ~is_frozen), was.rows(is_dropped & is_frozen)
+    is_news = len(leaving) > 0 or not was.equals_all(rows, is_dropped & is_frozen)
+    is_away = is_bad & rows["reason"].isin(VANISHED) & (was.column("status") == LIVE)
+    rows = rows[~is_dropped]
+    is_clean = rows["view"] == CLEAN
     return Plan(
         rows=rows,
-        before=was.rows((rows["status"] == PENDING) | newly_bad | ~was.equals("key", rows["key"])),
-        carried=pd.concat(
-            [kept, lost.assign(status=GONE, reason="", message="")], ignore_index=True
-        ),
-        gone=tuple(leaving.loc[positions(leaving["key"], _heirs(rows, was)) < 0, "utterance_id"]),
-        n_known=int((known.loc[is_mine, "status"] == LIVE).sum()),
-        n_vanished=int(is_away.sum()) + int((lost["status"] == LIVE).sum()),
+        before=before,
+        carried=_carried(others, leaving, outgrown, frozen, rows),
+        gone=_gone(leaving, rows, was),
+        n_known=_n_utterances(known[is_mine]),
+        n_vanished=int((is_away[~is_dropped] & is_clean).sum())
+        + _n_utterances(_unused(leaving, rows)),
         pending=_pending(rows, paths, states),
-        newly_bad=frozenset(rows.loc[newly_bad, "utterance_id"]),
-        is_news=not is_same,
+        newly_bad=frozenset(rows.loc[is_bad[~is_dropped] & is_clean, "utterance_id"]),
+        is_news=is_news,
     )
+
+
+def _is_newly_bad(rows: pd.DataFrame, was: Was) -> pd.Series:
+    is_known = was.equals("status", rows["status"]) & was.equals("reason", rows["reason"])
+    return (rows["status"] == QUARANTINED) & ~is_known
+
+
+def _is_dropped(
+    rows: pd.DataFrame, seen: ViewRows, is_frozen: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Mark rows of views that nobody has asked for and that are not made: new, outgrown, frozen."""
+    is_idle = (rows["status"] == PENDING).to_numpy(bool) & ~seen.is_asked
+    is_unmade = rows["change"].isin(("new", "changed")).to_numpy(bool)
+    return np.asarray(is_idle & (is_unmade | is_frozen), bool)
+
+
+def _carried(
+    others: pd.DataFrame,
+    leaving: pd.DataFrame,
+    outgrown: pd.DataFrame,
+    frozen: pd.DataFrame,
+    rows: pd.DataFrame,
+) -> pd.DataFrame:
+    """Put together what the generation keeps besides the manifest's rows."""
+    outgrown = _unused(outgrown[outgrown["shard"] != ""], rows)
+    kept = [
+        _still_apart(others, rows),
+        _unused(leaving, rows).assign(status=GONE, reason="", message=""),
+        outgrown.assign(status=GONE, reason=REPLACED, message=""),
+        frozen,
+    ]
+    return pd.concat([each for each in kept if len(each)] or kept[:1], ignore_index=True)
+
+
+def _unused(before: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Leave of earlier rows those whose features no row has."""
+    return before[positions(before["key"], rows["key"]) < 0]
+
+
+def _gone(leaving: pd.DataFrame, rows: pd.DataFrame, was: Was) -> tuple[str, ...]:
+    leaving = leaving[leaving["view"] == CLEAN]
+    return tuple(leaving.loc[positions(leaving["key"], _heirs(rows, was)) < 0, "utterance_id"])
+
+
+def _n_utterances(rows: pd.DataFrame) -> int:
+    """Count those that have features of the sound as it is."""
+    return int(((rows["status"] == LIVE) & (rows["view"] == CLEAN)).sum())
 
 
 def _is_mine(
@@ -186,53 +226,9 @@ def _is_mine(
     is_live_name = (known["status"] != GONE) & known["corpus"].isin(rows["corpus"].unique())
     is_mine = np.array(is_live_name, bool)
     if elsewhere is not None and len(known):
-        is_mine &= positions(names_of(known), names_of(elsewhere.assign(view=CLEAN))) < 0
+        theirs = joined(elsewhere["corpus"], elsewhere["utterance_id"])
+        is_mine &= positions(joined(known["corpus"], known["utterance_id"]), theirs) < 0
     return is_mine
-
-
-def _decided(
-    rows: pd.DataFrame,
-    states: pd.DataFrame,
-    was: Was,
-    left_keys: pd.Series,
-    *,
-    retry: bool,
-) -> pd.DataFrame:
-    """Say of every row what has happened to it, and what is to become of it."""
-    failed = (states["code"] != "").to_numpy(bool)
-    there = (rows["shard"] != "").to_numpy(bool)
-    known, same_key = was.is_known, was.equals("key", rows["key"])
-    reason, message = was.column("reason"), was.column("message")
-    is_given_up = (was.column("status") == QUARANTINED) & ~reason.isin(TRANSIENT)
-    is_given_up = is_given_up.to_numpy(bool) & same_key & (not retry)
-    cases = (
-        (failed, "quarantined", QUARANTINED),
-        (there & ~known & (positions(rows["key"], left_keys) >= 0), "renamed", LIVE),
-        (there & ~known, "skipped", LIVE),
-        (there & ~same_key, "changed", LIVE),
-        (there & ~was.equals("file", rows["file"]), "renamed", LIVE),
-        (there & ~_same_labels(rows, was), "relabelled", LIVE),
-        (there, "skipped", LIVE),
-        (~known, "new", PENDING),
-        (~same_key, "changed", PENDING),
-        (is_given_up, "quarantined", QUARANTINED),
-    )
-    conditions, changes, statuses = zip(*cases, strict=True)
-    settled = there | ~known | ~same_key
-    texts = {
-        "change": np.select(conditions, changes, "retried"),
-        "status": np.select(conditions, statuses, PENDING),
-        "reason": reason.where(~settled, "").where(~failed, states["code"]),
-        "message": message.where(~settled, "").where(~failed, states["message"]),
-    }
-    return rows.assign(**{name: pd.Series(text, dtype="str") for name, text in texts.items()})
-
-
-def _same_labels(rows: pd.DataFrame, was: Was) -> NDArray[np.bool_]:
-    is_same = np.ones(len(rows), bool)
-    for name in rows.columns.difference(list(NOT_LABELS)):
-        is_same &= was.equals(name, rows[name])
-    return is_same
 
 
 def _keys_of_old_names(others: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
@@ -243,7 +239,8 @@ def _keys_of_old_names(others: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
 
 def _heirs(rows: pd.DataFrame, was: "Was") -> pd.Series:
     """Keys of rows whose name is new: what has left may live on there."""
-    return rows.loc[~was.is_known & (rows["key"] != ""), "key"]
+    is_new = ~was.is_known[rows.index.to_numpy()]
+    return rows.loc[is_new & (rows["key"] != "").to_numpy(bool), "key"]
 
 
 def _still_apart(others: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
@@ -256,7 +253,8 @@ def _still_apart(others: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     is_tomb = others["status"] == GONE
     is_bare = ~is_tomb & (others["file"] == "")
     is_used = positions(others["key"], rows["key"]) >= 0
-    is_named = is_bare & (positions(others["utterance_id"], rows["utterance_id"]) >= 0)
+    names, views = others["utterance_id"], rows["view"].unique()
+    is_named = is_bare & (positions(names, rows["utterance_id"]) >= 0) & others["view"].isin(views)
     if is_named.any():
         texts = {"status": GONE, "reason": REPLACED, "message": ""}
         others = others.assign(
@@ -266,7 +264,7 @@ def _still_apart(others: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pending(rows: pd.DataFrame, paths: pd.Series, states: pd.DataFrame) -> pd.DataFrame:
-    which = rows.index[rows["status"] == PENDING]
+    which = rows.index[rows["status"] == PENDING].to_numpy()
     found = rows.loc[which, ["key", "utterance_id", "view", "start", "end"]].assign(
         path=paths.to_numpy(object)[which],
         size=states["size"].to_numpy()[which],

@@ -1,5 +1,7 @@
 """A manifest's rows beside what a generation says of them, column by column."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -43,9 +45,9 @@ class Was:
             is_same |= old.isna() & now.isna()
         return np.asarray(is_same, bool) & self.is_known
 
-    def equals_all(self, rows: pd.DataFrame) -> bool:
-        """Tell whether every row is as it was."""
-        return all(self.equals(name, rows[name]).all() for name in self._known.columns)
+    def equals_all(self, rows: pd.DataFrame, but: NDArray[np.bool_]) -> bool:
+        """Tell whether every row is as it was, `but` for some."""
+        return all((self.equals(name, rows[name]) | but).all() for name in self._known.columns)
 
     def rows(self, mask: NDArray[np.bool_]) -> pd.DataFrame:
         """Whole rows of the generation, with the manifest's row numbers as index."""
@@ -110,10 +112,25 @@ def names_of(rows: pd.DataFrame) -> pd.Series:
     return joined(rows["corpus"], rows["utterance_id"], rows["view"])
 
 
-def with_keys(rows: pd.DataFrame, was: Was) -> pd.DataFrame:
+def with_keys(
+    rows: pd.DataFrame, was: Was, texts: Mapping[str, str], is_asked: NDArray[np.bool_]
+) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
     """Key every row: the old one where nothing of it has changed, or the file is out of reach.
 
-    A file that comes back as it was then costs nothing.
+    A file that comes back as it was then costs nothing. A view that an earlier revision has made
+    keeps its key until it is asked for.
+
+    Parameters
+    ----------
+    rows : one a (utterance, view)
+    was : what the generation says of them
+    texts : canonical text of each view, by name
+    is_asked : marks rows whose view is asked for
+
+    Returns
+    -------
+    rows : with ``key`` and ``audio_sha256``
+    is_frozen : marks rows that stay as they are: nobody can or has to make them again
     """
     is_away = (rows["audio_sha256"] == "").to_numpy(bool)
     sha256 = rows["audio_sha256"]
@@ -122,11 +139,19 @@ def with_keys(rows: pd.DataFrame, was: Was) -> pd.DataFrame:
     is_same = was.equals("audio_sha256", sha256)
     for name in ("start", "end"):
         is_same &= was.equals(name, rows[name])
-    if is_same.all():
-        return rows.assign(key=was.column("key"), audio_sha256=sha256)
+    is_view = (rows["view"] != CLEAN).to_numpy(bool)
+    if is_same.all() and not is_view.any():
+        return rows.assign(key=was.column("key"), audio_sha256=sha256), np.zeros(len(rows), bool)
     rows = rows.assign(audio_sha256=sha256)
-    key = was.column("key").where(is_same, "").to_numpy(object, copy=True)
-    fresh = np.flatnonzero(~is_same & (sha256 != "").to_numpy(bool))
-    columns = (rows[name].iloc[fresh].tolist() for name in ("audio_sha256", "start", "end"))
-    key[fresh] = [content_key(*row) for row in zip(*columns, strict=True)]
-    return rows.assign(key=pd.Series(key, dtype="str"))
+    old = was.column("key").to_numpy(object)
+    key = np.where(is_same, old, "")
+    fresh = np.flatnonzero((~is_same | is_view) & (sha256 != "").to_numpy(bool))
+    names = ("audio_sha256", "start", "end", "view")
+    columns = (rows[name].iloc[fresh].tolist() for name in names)
+    key[fresh] = [
+        content_key(digest, start, end, texts[view]) if view in texts else ""
+        for digest, start, end, view in zip(*columns, strict=True)
+    ]
+    is_frozen = is_view & ~is_asked & is_same & (key != old)
+    key[is_frozen] = old[is_frozen]
+    return rows.assign(key=pd.Series(key, dtype="str")), is_frozen

@@ -12,11 +12,12 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from stages.frontend.logmel import logmel_blocks, mel_centres_hz
+from stages.frontend.logmel import CLEAN_VIEW, logmel_blocks, mel_centres_hz
 from stages.frontend.segments import deltas, segment_times, windows
+from stages.listening import seed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from stages.frontend.logmel import FrontEnd
     from stages.frontend.segments import Segments
+    from stages.frontend.views.view import View
 
 MAX_SEGMENTS = 8
 _TICKS_HZ = (100, 250, 500, 1000, 2000, 4000, 8000)
@@ -38,6 +40,7 @@ def preview(
     start: float = 0.0,
     end: float = math.nan,
     max_segments: int = MAX_SEGMENTS,
+    view: View = CLEAN_VIEW,
 ) -> Path:
     """Draw the first segments of an utterance: static, delta and delta-delta, over time.
 
@@ -49,6 +52,7 @@ def preview(
     start, end : seconds
         Range of the file; an ``end`` of NaN is its end.
     max_segments : at least 1
+    view : through which the utterance is seen
 
     Returns
     -------
@@ -60,7 +64,15 @@ def preview(
     AudioError
         When the file cannot be read; ``output`` is left as it was.
     """
-    cut, start_frames, n_total = _first_segments(path, frontend, segments, start, end, max_segments)
+    blocks = logmel_blocks(
+        path,
+        start=start,
+        end=end,
+        settings=frontend,
+        view=view,
+        seed=seed(path, view, start=start, end=end),
+    )
+    cut, start_frames, n_total = _first_segments(blocks, segments, max_segments)
     start_s, end_s = segment_times(start_frames, frontend=frontend, segments=segments)
     channels = deltas(cut, delta_width=segments.delta_width)
     figure = Figure(figsize=(1.6 + 1.7 * len(cut), 6.4), layout="constrained", dpi=120)
@@ -74,19 +86,22 @@ def preview(
         figure.colorbar(image, ax=row, label=channel_unit, pad=0.01, aspect=12)
         row[0].set_ylabel(f"{name}\nHz")
     _label(axes.tolist(), frontend)
+    seen_as = "" if view == CLEAN_VIEW else f" as {view.name}"
     figure.suptitle(
-        f"{Path(path).name!r}: segments 1 to {len(cut)} of {n_total}", fontsize=10, parse_math=False
+        f"{Path(path).name!r}{seen_as}: segments 1 to {len(cut)} of {n_total}",
+        fontsize=10,
+        parse_math=False,
     )
     _save(figure, Path(output))
     return Path(output)
 
 
 def _first_segments(
-    path: Path, frontend: FrontEnd, segments: Segments, start: float, end: float, n_most: int
+    blocks: Iterable[NDArray[np.float32]], segments: Segments, n_most: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], int]:
     """Windows and start frames of the first segments, and how many there are in all."""
     kept, starts, n_total = [], [], 0
-    for some, at in windows(logmel_blocks(path, start=start, end=end, settings=frontend), segments):
+    for some, at in windows(blocks, segments):
         n_more = max(0, n_most - n_total)
         if n_more:
             kept.append(some[:n_more])

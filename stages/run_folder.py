@@ -18,13 +18,15 @@ import pandas as pd
 from features_cache.atomic import atomic_write
 from models.backend import backend_name
 from models.settings import to_mapping
+from stages.cross_corpus import told_corpora
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from stages.crossvalidate import Evaluation, Task
+    from stages.crossvalidate import Evaluation
     from stages.train_options import TrainOptions
+    from stages.training_task import Task
 
 RUN_FORMAT = 1
 BUNDLE = "bundle"
@@ -82,7 +84,7 @@ def model_card(
     ``transductive`` is of the bundle itself. ``uar_transductive_percent`` is there if it was
     evaluated, ``uar_inductive_percent`` always.
     """
-    manifest = task.dataset.manifest
+    manifest = task.dataset.manifest.iloc[task.learnt_rows]
     corpora = sorted(set(manifest["corpus"])) if "corpus" in manifest.columns else []
     uars = {"uar_inductive_percent": metrics[options.inductive]["uar_pooled"]}
     if options.is_transductive:
@@ -92,8 +94,9 @@ def model_card(
         "warning": notes.warning,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "corpora": ", ".join(str(corpus) for corpus in corpora if corpus),
-        "n_utterances": len(task.dataset.stacks),
-        "n_speakers": len(set(task.speakers)),
+        "n_utterances": len(manifest),
+        "n_speakers": len({task.speakers[row] for row in task.learnt_rows}),
+        **told_corpora(task),
         "generation": task.dataset.generation,
         "folds": options.folds,
         "normalisation": options.bundled,
@@ -153,6 +156,7 @@ def _evaluation(evaluation: Evaluation, metrics: dict[str, Any]) -> dict[str, An
     return {
         "name": evaluation.name,
         "classifier": evaluation.classifier,
+        "features": evaluation.features,
         "normalise": evaluation.normalise,
         "transductive": evaluation.normalise == "speaker",
         "metrics": metrics,
@@ -168,6 +172,7 @@ def _provenance(task: Task, options: TrainOptions, notes: RunNotes) -> dict[str,
         except PackageNotFoundError:
             continue
     return {
+        **told_corpora(task),
         "recipe_id": task.dataset.recipe_id,
         "generation": task.dataset.generation,
         "seeds": ", ".join(map(str, options.seeds)),
@@ -199,6 +204,7 @@ def choose_examples(
     wrong = first[~is_right].head(min(N_WRONG, options.n_examples))
     right = first[is_right].drop_duplicates("truth").head(options.n_examples - len(wrong))
     ids = task.dataset.manifest["utterance_id"]
+    # Of a name that two corpora have, the last row is the tested one.
     row_of = {utterance: row for row, utterance in enumerate(ids)}
     chosen = pd.concat([right, wrong])
     return [

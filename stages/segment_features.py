@@ -14,9 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from features_cache.keys import CLEAN
 from stages.frontend.audio import AudioError, duration_s
 from stages.frontend.logmel import logmel_blocks
 from stages.frontend.segments import segment_times, windows
+from stages.frontend.views.table import view
+from stages.frontend.views.view import seed_of
 from stages.plan import Item
 from stages.recipe import Recipe
 
@@ -29,7 +32,7 @@ class Rows:
     ----------
     item : whose they are
     values : windows, float32 (n, n_mels, n_frames + delta_width - 1), or their features (n, dim)
-    start, end : float64 (n,), seconds in the utterance
+    start, end : float64 (n,), seconds in the utterance as its view has it
     """
 
     item: Item
@@ -139,12 +142,20 @@ def _cast(rows: Rows, dtype: str) -> Rows | Failed:
 
 
 def _windows_of(item: Item, recipe: Recipe) -> Iterator[Rows]:
-    path = Path(item.path)
-    blocks = logmel_blocks(path, start=item.start, end=item.end, settings=recipe.frontend)
+    path, seen = Path(item.path), view(item.view)
+    blocks = logmel_blocks(
+        path,
+        start=item.start,
+        end=item.end,
+        settings=recipe.frontend,
+        view=seen,
+        seed=0 if item.view == CLEAN else seed_of(item.key),
+    )
     length_s = math.inf
     for cut, start_frames in windows(blocks, recipe.segments):
         if math.isinf(length_s):
-            length_s = (duration_s(path) if math.isnan(item.end) else item.end) - item.start
+            whole_s = duration_s(path) if math.isnan(item.end) else item.end
+            length_s = seen.length_s(whole_s - item.start)
         start, end = segment_times(
             start_frames,
             frontend=recipe.frontend,

@@ -6,12 +6,14 @@ once more, alone; the second death quarantines it as ``crashed``.
 """
 
 import dataclasses
+import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
 
+from features_cache.keys import CLEAN
 from features_cache.shard import new_shard_name
 from stages.plan import Item, Plan
 from stages.segment_features import Failed
@@ -36,6 +38,10 @@ class TaskQueue:
     blank : a task without utterances
     n_workers : how many share the work
     stop : tells that nothing more is to be handed out
+
+    Attributes
+    ----------
+    left_out : views that were not handed out because their utterance has failed
     """
 
     def __init__(
@@ -47,15 +53,36 @@ class TaskQueue:
         )
         self._again: deque[tuple[Item, ...]] = deque()
         self._deaths: Counter[str] = Counter()
+        self._hopeless: dict[tuple[str, float, float], Failed] = {}
+        self.left_out: list[Failed] = []
 
     def next_task(self) -> ShardTask | None:
         """Hand out a task; None while there is none, or when the work has to stop."""
-        if self._stop():
-            return None
-        items = self._again.popleft() if self._again else next(self._fresh, None)
-        if items is None:
-            return None
-        return dataclasses.replace(self._blank, items=items, shard=new_shard_name())
+        while not self._stop():
+            items = self._again.popleft() if self._again else next(self._fresh, None)
+            if items is None:
+                return None
+            if self._hopeless:
+                items = self._hopeful(items)
+            if items:
+                return dataclasses.replace(self._blank, items=items, shard=new_shard_name())
+        return None
+
+    def leave_out_views_of(self, failures: Iterable[Failed]) -> None:
+        """Hand out no view of an utterance that has itself failed: it fails like the utterance."""
+        for failure in failures:
+            if failure.item.view == CLEAN:
+                self._hopeless[_utterance(failure.item)] = failure
+
+    def _hopeful(self, items: tuple[Item, ...]) -> tuple[Item, ...]:
+        kept = []
+        for item in items:
+            failure = self._hopeless.get(_utterance(item))
+            if failure is None or item.view == CLEAN:
+                kept.append(item)
+            else:
+                self.left_out.append(dataclasses.replace(failure, item=item))
+        return tuple(kept)
 
     def put_back(self, items: tuple[Item, ...]) -> None:
         """Take utterances back that a worker did not begin."""
@@ -89,15 +116,20 @@ class TaskQueue:
         )
 
 
+def _utterance(item: Item) -> tuple[str, float, float]:
+    end = math.inf if math.isnan(item.end) else item.end  # NaN is not itself
+    return item.path, item.start, end
+
+
 def portions(pending: pd.DataFrame, n_workers: int) -> Iterator[tuple[int, int]]:
     """Cut the work into tasks of about equal amounts of audio, in order: first row, last row.
 
-    Utterances of one file share its bytes. A worker closes a shard that gets too large anyway, so
+    Utterances of one file share its bytes, in each view. A worker closes a shard that gets too large anyway, so
     this only has to be roughly right.
     """
     if pending.empty:
         return
-    sharers = pending["path"].map(pending["path"].value_counts())
+    sharers = pending.groupby(["path", "view"], sort=False)["path"].transform("size")
     done = np.cumsum(pending["size"].to_numpy() / sharers.to_numpy())
     aim = max(1.0, min(TASK_AUDIO_BYTES, done[-1] / (TASKS_A_WORKER * max(1, n_workers))))
     first = 0

@@ -11,7 +11,9 @@ from models.blstm_attention_dnn import BLSTMAttentionDNN
 from models.bundle import Bundle, save_bundle
 from models.fitting import fit
 from reports.metrics import evaluate
-from stages.crossvalidate import cross_validate, cross_validate_svm, make_task
+from stages.baselines import cross_validate_baselines, n_steps
+from stages.cross_corpus import FOLDED_BY, told_corpora
+from stages.crossvalidate import cross_validate
 from stages.run_folder import (
     BUNDLE,
     RunNotes,
@@ -20,14 +22,18 @@ from stages.run_folder import (
     write_predictions,
     write_run,
 )
+from stages.side_by_side import n_workers
+from stages.training_task import make_task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from stages.crossvalidate import Evaluation, Task
+    from stages.baselines import UtteranceVectors
+    from stages.crossvalidate import Evaluation
     from stages.dataset import Dataset
     from stages.train_options import TrainOptions
+    from stages.training_task import Task
 
     Tick = Callable[[str], None]
 
@@ -39,7 +45,9 @@ def train(
     options: TrainOptions,
     run_folder: Path,
     *,
+    n_test: int = 0,
     notes: RunNotes | None = None,
+    rivals: Sequence[UtteranceVectors] | None = None,
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
     """Cross-validate, train the final models, write the run folder.
@@ -49,7 +57,10 @@ def train(
     dataset : utterances with speakers and emotions
     options : what to do
     run_folder : made if need be; must not hold a run yet
+    n_test : the last so many utterances are a second corpus, only to be tested on
     notes : for the report and the model card
+    rivals : baselines' features of the same utterances, to evaluate on the same folds with the
+        majority class; None: neither
     on_progress : called with steps done, steps in all, and what was done
 
     Returns
@@ -64,12 +75,12 @@ def train(
     started = time.monotonic()
     notes = notes or RunNotes()
     check_unused(run_folder)
-    task = make_task(dataset, options)
-    tick = _ticker(_n_steps(task, options), on_progress)
-    network = BLSTMAttentionDNN(
-        options.classifier, n_features=task.n_inputs, n_labels=len(task.labels)
-    )
-    evaluations = _evaluate_all(task, network, options, tick)
+    task = make_task(dataset, options, n_test=n_test)
+    if n_test:
+        options = replace(options, folds=FOLDED_BY)
+    tick = _ticker(_n_steps(task, options, rivals), on_progress)
+    networks = make_networks(task, options)
+    evaluations = _evaluate_all(task, networks, options, rivals, tick)
     metrics = {
         evaluation.name: evaluate(evaluation.predictions, list(task.labels))
         for evaluation in evaluations
@@ -77,7 +88,7 @@ def train(
     run_folder.mkdir(parents=True, exist_ok=True)
     write_predictions(run_folder, evaluations)
     card = model_card(task, options, notes, metrics)
-    bundle = _final_models(task, network, options, evaluations, card, tick)
+    bundle = _final_models(task, networks[0], options, card, tick)
     save_bundle(bundle, run_folder / BUNDLE)
     seconds = round(time.monotonic() - started, 1)
     notes = replace(notes, provenance={**notes.provenance, "train_seconds": seconds})
@@ -104,43 +115,49 @@ def _ticker(n_steps: int, on_progress: Callable[[int, int, str], None] | None) -
     return tick
 
 
+def make_networks(task: Task, options: TrainOptions) -> list[BLSTMAttentionDNN]:
+    """Build one network for each fold that is trained at the same time."""
+    shape = {"n_features": task.n_inputs, "n_labels": len(task.labels)}
+    count = n_workers(len(task.folds))
+    return [BLSTMAttentionDNN(options.classifier, **shape) for _ in range(count)]
+
+
 def _kinds(options: TrainOptions) -> list[str]:
     """Normalisations to evaluate: the headline's, and an inductive one beside a transductive."""
     return list(dict.fromkeys([options.normalise, options.inductive]))
 
 
-def _n_steps(task: Task, options: TrainOptions) -> int:
-    per_kind = len(task.folds) * (len(options.seeds) + options.baselines)
-    return len(_kinds(options)) * per_kind + len(options.seeds)
+def _n_steps(task: Task, options: TrainOptions, rivals: Sequence[UtteranceVectors] | None) -> int:
+    kinds, n_seeds = _kinds(options), len(options.seeds)
+    n_trainings = len(kinds) * len(task.folds) * n_seeds + n_seeds
+    return n_trainings + n_steps(task, kinds, options, rivals)
 
 
 def _evaluate_all(
-    task: Task, network: BLSTMAttentionDNN, options: TrainOptions, tick: Tick
+    task: Task,
+    networks: list[BLSTMAttentionDNN],
+    options: TrainOptions,
+    rivals: Sequence[UtteranceVectors] | None,
+    tick: Tick,
 ) -> list[Evaluation]:
     kinds = _kinds(options)
-    evaluations = [cross_validate(task, network, kind, options, tick) for kind in kinds]
-    if options.baselines:
-        evaluations += [cross_validate_svm(task, kind, options, tick) for kind in kinds]
-    return evaluations
+    evaluations = [cross_validate(task, networks, kind, options, tick) for kind in kinds]
+    return evaluations + cross_validate_baselines(task, kinds, options, rivals, tick)
 
 
 def _final_models(
     task: Task,
     network: BLSTMAttentionDNN,
     options: TrainOptions,
-    evaluations: list[Evaluation],
     card: dict[str, Any],
     tick: Tick,
 ) -> Bundle:
-    """One model a seed on all speakers, for the median best epoch of the folds."""
-    kind = options.bundled
-    n_epochs = next(own.median_best_epoch for own in evaluations if own.name == kind)
-    normalisation = task.normalisation(kind, task.all_rows)
-    stacks = normalisation.transform(task.dataset.stacks, task.speakers)
-    everything = task.part(stacks, task.all_rows)
+    """One model a seed on all speakers."""
+    fitted = task.normalisation(options.bundled, task.learnt_rows, task.versions)
+    everything = task.part(fitted, task.versions, task.learnt_rows)
     weights = {}
     for seed in options.seeds:
-        fit(network, everything, seed=seed, n_epochs=n_epochs, balance=options.balance)
+        fit(network, everything, seed=seed, balance=options.balance)
         weights[seed] = network.weights()
         tick(f"final model, seed {seed}")
     return Bundle(
@@ -148,10 +165,10 @@ def _final_models(
         recipe_id=task.dataset.recipe_id,
         recipe_json=task.dataset.recipe_json,
         feature_dim=task.dataset.stacks[0].shape[1],
-        normalisation=normalisation,
+        normalisation=fitted,
         classifier=options.classifier,
         weights=weights,
-        card={**card, "final_epochs": n_epochs},
+        card=card,
     )
 
 
@@ -169,11 +186,12 @@ def _result(
         "normalise": options.normalise,
         "transductive": options.is_transductive,
         "baselines": {
-            name: own["uar_pooled"] for name, own in metrics.items() if name.startswith("svm-")
+            name: own["uar_pooled"] for name, own in metrics.items() if name not in _kinds(options)
         },
         "seeds": list(options.seeds),
         "recipe_id": task.dataset.recipe_id,
         "generation": task.dataset.generation,
         "n_utterances": len(task.dataset.stacks),
         "n_segments": sum(len(stack) for stack in task.dataset.stacks),
+        **told_corpora(task),
     }

@@ -26,8 +26,7 @@ class TrainOptions:
     seeds : one training a fold for each
     balance : ``weights``, ``oversample`` or ``none``
     n_components : principal components kept, 0 = no PCA; fewer where there are fewer features
-    validation_share : share of a fold's training speakers set aside to find the best epoch by
-    refit : train again on all training speakers of the fold, for as many epochs as were best
+    views : names of the views that training utterances are also seen through
     baselines : evaluate the linear SVM on the same folds, too
     speaker_bundle : normalise the bundle by speaker, not inductively; needs ``speaker`` above
     n_examples : utterances kept with their attention for the report
@@ -39,8 +38,7 @@ class TrainOptions:
     seeds: tuple[int, ...] = (0,)
     balance: str = "weights"
     n_components: int = 256
-    validation_share: float = 0.25
-    refit: bool = True
+    views: tuple[str, ...] = ()
     baselines: bool = True
     speaker_bundle: bool = False
     n_examples: int = 6
@@ -66,10 +64,6 @@ class TrainOptions:
             raise TrainError(
                 f"n_components is {self.n_components} and n_examples {self.n_examples}; "
                 f"expected 0 or more"
-            )
-        if not 0 < self.validation_share < 1:
-            raise TrainError(
-                f"validation_share is {self.validation_share}; expected between 0 and 1"
             )
 
     @property

@@ -12,7 +12,7 @@ def fake_night(**changes: Any) -> dict[str, Any]:  # noqa: ANN401  (any JSON val
         "command": "emostack nightly /etc/emostack.toml", "emostack": "0.1.0",
         "began": "2026-11-23T02:00:00+00:00", "ended": "2026-11-23T02:00:51+00:00",
         "seconds": 51.0, "status": "done", "exit_status": 0, "error": "", "stopped_by": "",
-        "changed": True, "recipe": "mobilenet-bands-v1", "recipe_id": "9f2c4e1ab07d35f6",
+        "changed": True, "recipe": "emostack-v1", "recipe_id": "9f2c4e1ab07d35f6",
         "store": "/data/features/9f2c4e1ab07d35f6", "generation": 17, "parent_generation": 16,
         "counts": {
             "manifest": 1550, "new": 12, "changed": 1, "renamed": 0, "relabelled": 0, "gone": 2,

@@ -115,7 +115,7 @@ def test_a_very_long_stack_is_predicted_in_a_small_batch_and_changes_nothing(
     monkeypatch.setattr("models.blstm_attention_dnn.MAX_STEPS", 16 * 24)
     again, own = network.predict(stacks)
     assert sizes[0] == (16, 16)
-    assert sizes[-1] == (1, 304)
+    assert sizes[-1] == (1, 300)
     assert all(rows == 1 or rows * steps <= 16 * 24 for rows, steps in sizes)
     np.testing.assert_allclose(again, together, atol=1e-6)
     np.testing.assert_allclose(np.concatenate(own), np.concatenate(attention), atol=1e-6)
@@ -185,10 +185,15 @@ def test_batches_hold_every_row_once(lengths: list[int], size: int, seed: int) -
         assert max(map(len, batches)) <= size
 
 
+def test_the_short_batch_holds_the_shortest_stacks() -> None:
+    batches = shuffled(np.arange(1, 12), 4, np.random.default_rng(0), jitter=0)
+    assert sorted(batch.tolist() for batch in batches) == [[0, 1, 2], [3, 4, 5, 6], [7, 8, 9, 10]]
+
+
 def test_padding_is_zero_masked_and_rounded_up() -> None:
     stacks = [np.ones((9, 2), np.float32), np.ones((3, 2), np.float32)]
     values, mask = pad(stacks, [1, 0], batch_size=3)
-    assert values.shape == (3, 16, 2)
+    assert values.shape == (3, 12, 2)
     assert mask.sum(axis=1).tolist() == [3, 9, 1]
     assert values.sum() == 24
 

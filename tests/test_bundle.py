@@ -131,7 +131,7 @@ def test_a_bundle_that_could_not_be_read_again_is_not_left_behind(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "format is 2; expected 1"),
+        ({"format": 1}, "format is 1; expected 2"),
         ({"format": True}, "format is a bool"),
         ({"labels": ["a"]}, "labels are not"),
         ({"labels": ["a", "a"]}, "labels are not"),

@@ -1,5 +1,6 @@
 """Nothing of a test speaker reaches what is trained, and predictions go to whom they belong."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,11 +13,12 @@ from models.blstm_attention_dnn import BLSTMAttentionDNN, ClassifierSettings
 from models.fitting import fit
 from models.normalisation import Normalisation
 from reports.metrics import evaluate
-from stages import crossvalidate
-from stages.crossvalidate import Evaluation, Task, cross_validate, cross_validate_svm, make_task
+from stages import training_task
+from stages.baselines import cross_validate_svm, own_vectors
+from stages.crossvalidate import Evaluation, cross_validate
 from stages.dataset import Dataset
-from stages.folds import split_validation
 from stages.train_options import TrainOptions
+from stages.training_task import Task, make_task
 from tests.toy_dataset import make_dataset
 
 OPTIONS = TrainOptions(
@@ -29,8 +31,7 @@ OPTIONS = TrainOptions(
         batch_size=16,
         dropout=0.1,
         segment_dropout=0.1,
-        max_epochs=8,
-        patience=3,
+        epochs=8,
         learning_rate=2e-2,
     ),
 )
@@ -77,20 +78,20 @@ Train = Callable[[Task, str], Trained]
 @pytest.fixture
 def train_network(network: BLSTMAttentionDNN, monkeypatch: pytest.MonkeyPatch) -> Train:
     fitted: list[Normalisation] = []
-    plain_fit = crossvalidate.fit_normalisation
+    plain_fit = training_task.fit_normalisation
 
     def watched_fit(*args: object, **kwargs: object) -> Normalisation:
         fitted.append(plain_fit(*args, **kwargs))
         return fitted[-1]
 
-    monkeypatch.setattr(crossvalidate, "fit_normalisation", watched_fit)
+    monkeypatch.setattr(training_task, "fit_normalisation", watched_fit)
 
     def run(task: Task, kind: str) -> Trained:
         weights: dict[str, np.ndarray] = {}
         fitted.clear()
         trained = Trained(
             cross_validate(
-                task, network, kind, OPTIONS, lambda _: weights.update(network.weights())
+                task, [network], kind, OPTIONS, lambda _: weights.update(network.weights())
             )
         )
         assert len(fitted) == len(task.folds)
@@ -114,7 +115,8 @@ def train_svm(monkeypatch: pytest.MonkeyPatch) -> Train:
 
     def run(task: Task, kind: str) -> Trained:
         machines.clear()
-        trained = Trained(cross_validate_svm(task, kind, OPTIONS, lambda _: None))
+        own = own_vectors(task)
+        trained = Trained(cross_validate_svm(task, own, kind, OPTIONS, lambda _: None))
         for number, machine in enumerate(machines):
             for name in ("support_", "dual_coef_", "intercept_"):
                 trained.arrays[f"{number}.{name}"] = getattr(machine, name).tobytes()
@@ -175,11 +177,10 @@ def test_each_prediction_is_of_the_utterance_that_it_is_credited_to(
     fold = task.folds[0]
     found = train_network(task, "train")
     # The same fold by hand, its test utterances one by one.
-    stacks = task.normalisation("train", fold.train).transform(task.dataset.stacks, task.speakers)
-    rows, held = split_validation(fold.train, task.speakers, share=0.25, seed=0)
-    history = fit(network, task.part(stacks, rows), task.part(stacks, held), seed=0)
-    assert {own["best_epoch"] for own in found.evaluation.curves} == {history.best_epoch}
-    fit(network, task.part(stacks, fold.train), seed=0, n_epochs=history.best_epoch)
+    fitted = task.normalisation("train", fold.train, task.versions)
+    losses = fit(network, task.part(fitted, task.versions, fold.train), seed=0)
+    assert [own["train_loss"] for own in found.evaluation.curves] == [losses]
+    stacks = fitted.transform(task.dataset.stacks, task.speakers)
     truth = task.dataset.manifest.set_index("utterance_id")
     table = found.evaluation.predictions.set_index("utterance_id")
     for row in fold.test:
@@ -189,3 +190,36 @@ def test_each_prediction_is_of_the_utterance_that_it_is_credited_to(
         np.testing.assert_allclose(found.evaluation.attention[row], attention[0], atol=1e-5)
         assert table.loc[name, "truth"] == truth.loc[name, "emotion"]
         assert table.loc[name, "speaker"] == truth.loc[name, "speaker"]
+
+
+def test_the_number_of_networks_changes_nothing(network: BLSTMAttentionDNN) -> None:
+    task = make_task(make_dataset(6, shift=2), OPTIONS)
+    another = BLSTMAttentionDNN(OPTIONS.classifier, n_features=6, n_labels=3)
+    told: list[list[str]] = []
+    found = []
+    for networks in ([network], [network, another]):
+        told.append([])
+        found.append(cross_validate(task, networks, "speaker", OPTIONS, told[-1].append))
+    assert (
+        told[0]
+        == told[1]
+        == [f"speaker-normalised, fold {fold.name}, seed 0" for fold in task.folds]
+    )
+    assert found[0].curves == found[1].curves
+    assert found[0].predictions.equals(found[1].predictions)
+    assert {row: own.tobytes() for row, own in found[0].attention.items()} == {
+        row: own.tobytes() for row, own in found[1].attention.items()
+    }
+
+
+def test_an_interrupt_comes_through_and_leaves_no_training_behind(
+    network: BLSTMAttentionDNN,
+) -> None:
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    n_threads = threading.active_count()
+    task = make_task(make_dataset(6, shift=2), OPTIONS)
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(task, [network], "train", OPTIONS, interrupt)
+    assert threading.active_count() == n_threads

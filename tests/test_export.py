@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from features_cache.places import Places
 from features_cache.store import Store
 from pipeline.verbs.features import FORMATS as NAMES
-from stages.dataset import Selection
+from stages.dataset import Selection, select
 from stages.export import Export, ExportOptions, export
 from stages.recipe import load_recipe
 from stages.sharing.anonymity import SaltError, anonymised, read_salt
@@ -114,8 +115,8 @@ def test_an_export_that_fails_leaves_nothing(
 
 def test_an_empty_selection_is_refused(tmp_path: Path) -> None:
     selection, store = selection_of(tmp_path / "store", UTTERANCES)
-    nothing = Selection(manifest=selection.manifest[:0], places=[], keys=[], audio_sha256=[],
-                        left_out=UTTERANCES)  # fmt: skip
+    none = Places(shard=pd.Categorical([]), row_start=np.empty(0), row_end=np.empty(0))
+    nothing = dataclasses.replace(selection, manifest=selection.manifest[:0], places=none)
     with pytest.raises(ExportError, match="expected at least one"):
         give((nothing, store), tmp_path / "out")
 
@@ -234,10 +235,7 @@ def test_why_an_anonymised_export_has_no_splits_names_nobody(tmp_path: Path) -> 
 def test_anonymous_names_keep_who_is_equal_and_lose_who_is_who(tmp_path: Path) -> None:
     manifest = rows_of(UTTERANCES, corpus=["a", "b"] * 6, session=["", "x"] * 6)
     store = fill(tmp_path / "store", manifest)
-    content = content_of(
-        Selection(manifest=manifest, places=_places(store, UTTERANCES), keys=list("abcdefghijkl"),
-                  audio_sha256=[], left_out=[]), store, recipe(),
-    )  # fmt: skip
+    content = content_of(select(manifest, store), store, recipe())
     hidden, again, other = (anonymised(content, salt) for salt in (b"1", b"1", b"2"))
     pd.testing.assert_frame_equal(hidden.manifest, again.manifest)
     assert set(hidden.manifest["speaker"]).isdisjoint(other.manifest["speaker"])
@@ -249,10 +247,6 @@ def test_anonymous_names_keep_who_is_equal_and_lose_who_is_who(tmp_path: Path) -
     assert found == {store.stack(name).tobytes() for name in UTTERANCES}
     for i in range(12):
         assert len(hidden.stack(i)[0]) == hidden.n_rows[i]
-
-
-def _places(store: Store, names: list[str]) -> list[Any]:
-    return [store._place(name, "clean") for name in names]
 
 
 def test_a_salt_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
@@ -278,7 +272,7 @@ def test_audio_that_stands_in_two_files_is_on_one_side_of_a_split(tmp_path: Path
     selection, store = selection_of(
         tmp_path / "store", UTTERANCES, start=[0.1 * i for i in range(12)]
     )
-    sums = ["same"] * 2 + [str(i) for i in range(10)]
+    sums = pd.Series(["same"] * 2 + [str(i) for i in range(10)])
     give((dataclasses.replace(selection, audio_sha256=sums), store), tmp_path / "out")
     assert not (tmp_path / "out" / "splits.csv").exists()
     assert "shares audio" in (tmp_path / "out" / "README.md").read_text()

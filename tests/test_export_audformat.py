@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,13 +202,59 @@ def test_pooled_features_are_one_row_an_utterance(tmp_path: Path) -> None:
     assert frame.index[5][1:] == (pd.Timedelta(0), pd.Timedelta(1455, unit="ms"))
 
 
+def test_many_segments_are_in_several_tables_of_few_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(format_, "GROUP_ROWS", 1)
+    monkeypatch.setattr(format_, "TABLE_ENTRIES", 3 * 5)
+    database, store = give(tmp_path)
+    n_segments = sum(1 + i % 6 for i in range(12))
+    names = [name for name in database.tables if name.startswith("features")]
+    assert names == [f"features-{i:02}" for i in range(n_segments // 3)]
+    for name in names:
+        footer = pq.read_metadata(tmp_path / "out" / f"db.{name}.parquet")
+        assert (footer.num_rows, footer.num_row_groups) == (3, 3)
+    owners = database["segments"]["utterance_id"].get()
+    features = pd.concat([database[name].get() for name in names])
+    assert features.index.equals(owners.index)
+    expected = np.concatenate([store.stack(name) for name in UTTERANCES])
+    np.testing.assert_array_equal(features, expected)
+
+
+def test_the_snippet_reads_several_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(format_, "GROUP_ROWS", 1)
+    monkeypatch.setattr(format_, "TABLE_ENTRIES", 3)
+    _, store = give(tmp_path)
+    assert (tmp_path / "out" / "db.features-41.parquet").exists()
+    monkeypatch.chdir(tmp_path / "out")
+    read: dict[str, Any] = {}
+    exec(format_.FORMAT.snippet, read)  # noqa: S102 - what the card tells a receiver to do
+    assert len(read["rows"]) == len(read["owners"])
+    assert set(read["rows"].index.get_level_values("file")[-6:]) == {"audio/u11.wav"}
+    np.testing.assert_array_equal(read["features"], store.stack("u00"))
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "dim", "n_tables"), [(7851, 4320, 1), (1_000_000, 4320, 18), (1_000_000, 256, 1)]
+)
+def test_only_large_and_wide_exports_have_several_tables(
+    n_rows: int, dim: int, n_tables: int
+) -> None:
+    filled = Content(
+        manifest=rows_of(["u"]), keys=pd.Series(["k"]), n_rows=np.array([n_rows]),
+        feature_names=("f",) * dim, dtype=np.dtype(np.float16), rows_are="segment",
+        recipe=recipe(), generation=1, stack=lambda _: (np.empty(0), np.empty(0), np.empty(0)),
+    )  # fmt: skip
+    assert len(format_._feature_tables(filled)) == n_tables
+
+
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(0, 3))
 def test_blocks_hold_every_row_once_and_in_order(lengths: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
     data = [rng.normal(size=(n, 3)).astype(np.float16) for n in lengths]
     manifest = rows_of([str(i) for i in range(len(data))])
     filled = Content(
-        manifest=manifest, keys=(), n_rows=np.array(lengths), feature_names=("a", "b", "c"),
+        manifest=manifest, keys=pd.Series([], dtype="str"), n_rows=np.array(lengths), feature_names=("a", "b", "c"),
         dtype=np.dtype(np.float16), rows_are="segment", recipe=recipe(), generation=1,
         stack=lambda i: (data[i], np.arange(lengths[i]) * 1.0, np.arange(lengths[i]) + 0.5),
     )  # fmt: skip

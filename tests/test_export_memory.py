@@ -1,4 +1,6 @@
-"""A store of a million segments is exported within a gibibyte, whatever the format."""
+"""A store of a million segments is exported within a gibibyte, in whatever format and utterances."""
+
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +31,16 @@ def test_a_million_segments_are_exported_within_a_gibibyte_and_never_held(
     assert whole.n_bytes > 9 * tenth.n_bytes
     assert whole.peak_mib < 1024
     assert whole.peak_mib - tenth.peak_mib < 0.75 * FEATURES_MIB
+
+
+def test_utterances_of_one_segment_cost_so_little_that_a_million_take_less_than_a_gibibyte(
+    tmp_path: Path,
+) -> None:
+    peaks = {n: _peak_mib(tmp_path / str(n), n) for n in (50_000, 250_000)}  # a million take long
+    an_utterance = (peaks[250_000] - peaks[50_000]) / 200_000
+    assert peaks[250_000] + 750_000 * an_utterance < 1024
+
+
+def _peak_mib(folder: Path, n_utterances: int) -> float:
+    folder.mkdir()
+    return measure(make_world(folder, n_utterances, dim=16, an_utterance=1), "hdf5").peak_mib

@@ -244,13 +244,14 @@ def test_a_file_that_changes_while_it_is_read_is_tried_again(job: Job) -> None:
 @given(sizes=st.lists(st.integers(1, 10**8), max_size=60), n_workers=st.integers(0, 9))
 def test_portions_hold_everything_once_and_in_order(sizes: list[int], n_workers: int) -> None:
     pending = pd.DataFrame({"path": [str(i) for i in range(len(sizes))], "size": sizes})
+    pending = pending.assign(view="clean")
     cuts = list(portions(pending, n_workers))
     assert [i for first, last in cuts for i in range(first, last)] == list(range(len(sizes)))
     assert all(first < last for first, last in cuts)
 
 
 def test_ranges_of_one_long_file_share_its_bytes() -> None:
-    pending = pd.DataFrame({"path": ["x"] * 400, "size": 10**8})
+    pending = pd.DataFrame({"path": ["x"] * 400, "view": "clean", "size": 10**8})
     assert len(list(portions(pending, n_workers=2))) <= 9
 
 

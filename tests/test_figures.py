@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from reports.figures import MAX_COLUMNS, attention_plot, axis, line_chart, spectrogram_png
+from reports.figures import (
+    MAX_COLUMNS,
+    attention_plot,
+    axis,
+    line_chart,
+    spectrogram_png,
+    uar_axis,
+)
 from tests.fake_run import fake_logmel
 
 finite = st.floats(-1e6, 1e6)
@@ -35,42 +42,37 @@ def test_a_snapped_axis_ends_at_round_numbers() -> None:
 
 
 def test_lines_run_from_the_first_epoch_to_the_last() -> None:
-    chart = line_chart([("train", [[2.0, 1.0, 0.0]])], [2])
+    chart = line_chart("train", [[2.0, 1.0, 0.0]])
     assert chart is not None
     (line,) = chart.lines
     assert line.points == "0.00,0.00 50.00,50.00 100.00,100.00"
-    assert line.dot == (50.0, 50.0)
     assert [tick.text for tick in chart.x.ticks] == ["1", "2", "3"]
 
 
-def test_only_the_last_group_is_dotted_and_groups_have_medians() -> None:
-    curves = [[3.0, 2.0], [3.0, 1.0], [3.0, 0.0]]
-    chart = line_chart([("train", curves), ("validation", curves)], [1, 2, 9])
+def test_three_curves_have_a_median() -> None:
+    chart = line_chart("train", [[3.0, 2.0], [3.0, 1.0], [3.0, 0.0]])
     assert chart is not None
-    assert [line.kind for line in chart.lines] == [
-        *["train thin"] * 3, *["validation thin"] * 3, "train median", "validation median"
-    ]  # fmt: skip
-    assert [line.dot is not None for line in chart.lines[:6]] == [*[False] * 3, True, True, False]
+    assert [line.kind for line in chart.lines] == [*["train thin"] * 3, "train median"]
+    assert chart.lines[-1].points == chart.lines[1].points
 
 
 def test_a_median_stops_when_fewer_than_half_still_train() -> None:
-    chart = line_chart([("train", [[1.0] * 4, [1.0] * 3, [1.0] * 2, [1.0]])])
+    chart = line_chart("train", [[1.0] * 4, [1.0] * 3, [1.0] * 2, [1.0]])
     assert chart is not None
     assert len(chart.lines[-1].points.split()) == 3
 
 
 def test_values_that_are_not_finite_are_left_out() -> None:
     nan, inf = float("nan"), float("inf")
-    chart = line_chart([("train", [[nan, 1.0, inf, 0.5]])], [1])
+    chart = line_chart("train", [[nan, 1.0, inf, 0.5]])
     assert chart is not None
     assert len(chart.lines[0].points.split()) == 2
-    assert chart.lines[0].dot is None
-    assert line_chart([("train", [[nan], []])]) is None
-    assert line_chart([]) is None
+    assert line_chart("train", [[nan], []]) is None
+    assert line_chart("train", []) is None
 
 
 def test_a_single_epoch_can_be_drawn() -> None:
-    chart = line_chart([("train", [[1.0]])], [1])
+    chart = line_chart("train", [[1.0]])
     assert chart is not None
     assert chart.lines[0].points.startswith("0.00,")
     assert [tick.text for tick in chart.x.ticks] == ["1"]
@@ -129,3 +131,34 @@ def test_the_same_spectrogram_gives_the_same_bytes_and_leaves_no_trace() -> None
     before = [mpl.rcParams[name] for name in names]
     assert spectrogram_png(fake_logmel(1.0)) == spectrogram_png(fake_logmel(1.0))
     assert [mpl.rcParams[name] for name in names] == before
+
+
+def scores(uar: float, interval: tuple[float, float] | None = None) -> dict[str, object]:
+    return {"uar_pooled": uar, "uar_seeds": [uar - 1, uar + 1], "uar_interval": interval}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "chance", "low", "high"),
+    [
+        ([scores(83.7, (79.8, 86.4)), scores(79.3, (76.0, 82.0))], None, 75.0, 90.0),
+        ([scores(83.7), scores(62.1)], None, 60.0, 85.0),
+        ([scores(83.7, (79.8, 86.4))], 14.3, 10.0, 100.0),
+        ([scores(83.7, (8.0, 86.4))], 14.3, 0.0, 100.0),
+        ([scores(99.0)], None, 95.0, 100.0),
+        ([scores(1.0)], None, 0.0, 5.0),
+    ],
+)
+def test_all_uars_lie_on_one_axis(
+    metrics: list[dict[str, object]], chance: float | None, low: float, high: float
+) -> None:
+    seen = uar_axis(metrics, chance)
+    assert (seen.low, seen.high) == (low, high)
+    assert len(seen.ticks) > 1
+
+
+@pytest.mark.parametrize("uar", [0.0, 50.0, 100.0])
+def test_scores_that_all_are_one_number_have_an_axis_around_it(uar: float) -> None:
+    one = {"uar_pooled": uar, "uar_seeds": [uar], "uar_interval": [uar, uar]}
+    seen = uar_axis([one])
+    assert 0.0 <= seen.low <= uar <= seen.high <= 100.0
+    assert seen.high - seen.low == 5.0

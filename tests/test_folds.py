@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.folds import Audio, Fold, FoldError, check_fold, make_folds, split_validation
+from stages.folds import Audio, Fold, FoldError, check_fold, make_folds
 
 
 def table(speakers: list[str], **columns: list[str]) -> pd.DataFrame:
@@ -132,31 +132,3 @@ def test_check_fold_accepts_what_is_disjoint() -> None:
 def test_what_cannot_be_folded_is_told(manifest: pd.DataFrame, column: str, message: str) -> None:
     with pytest.raises(FoldError, match=message):
         make_folds(manifest, audio(len(manifest)), column=column)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(2, 12), st.floats(0.05, 0.9), st.integers(0, 99))
-def test_validation_takes_whole_speakers_and_leaves_some(
-    n_speakers: int, share: float, seed: int
-) -> None:
-    speakers = [f"s{i % n_speakers}" for i in range(30)]
-    rows = np.arange(30)
-    train, validation = split_validation(rows, speakers, share=share, seed=seed)
-    assert sorted([*train, *validation]) == rows.tolist()
-    held = {speakers[row] for row in validation}
-    assert held
-    assert held.isdisjoint({speakers[row] for row in train})
-    assert len(train)
-
-
-def test_validation_repeats_by_seed() -> None:
-    speakers = [f"s{i}" for i in range(10)]
-    first = [split_validation(np.arange(10), speakers, share=0.2, seed=s)[1] for s in range(9)]
-    again = [split_validation(np.arange(10), speakers, share=0.2, seed=s)[1] for s in range(9)]
-    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    assert len({tuple(rows) for rows in first}) > 1
-
-
-def test_one_training_speaker_cannot_be_split() -> None:
-    with pytest.raises(FoldError, match="has 1 speaker; expected at least 2"):
-        split_validation(np.arange(3), ["a"] * 3, share=0.1, seed=0)

@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 import importlib.util
 import itertools
@@ -50,6 +51,10 @@ def _settings(**changes: object) -> NetworkSettings:
     return NetworkSettings(**{**values, **changes})
 
 
+def _ranged(ranges: tuple[tuple[float, float], ...]) -> NetworkSettings:
+    return _settings(channel_ranges=ranges)
+
+
 def _windows(n: int, window: WindowShape = WINDOW, seed: int = 0) -> Float32:
     generator = np.random.default_rng(seed)
     return generator.normal(-35.0, 18.0, (n, *window.array_shape)).astype(np.float32)
@@ -69,7 +74,7 @@ def test_deltas_are_librosas(width: int) -> None:
     n_frames = static.shape[1]
     window = WindowShape(n_mels=24, n_frames=n_frames, delta_width=width)
     padded = np.pad(static, ((0, 0), (width // 2, width // 2)), mode="edge")
-    pictures = np.asarray(frozen_graph._pictures(padded[None], window, IDENTITY))[0]
+    pictures = np.asarray(frozen_graph._pictures(padded[None], window, _ranged(IDENTITY)))[0]
     assert np.array_equal(pictures[..., 0], static)
     for order in (1, 2):
         expected = librosa.feature.delta(
@@ -81,16 +86,25 @@ def test_deltas_are_librosas(width: int) -> None:
 
 def test_the_deltas_of_a_steady_sound_are_nothing() -> None:
     steady = np.full((1, *WINDOW.array_shape), -37.3, np.float32)
-    pictures = np.asarray(frozen_graph._pictures(steady, WINDOW, IDENTITY))
+    pictures = np.asarray(frozen_graph._pictures(steady, WINDOW, _ranged(IDENTITY)))
     assert not pictures[..., 1:].any()
 
 
 def test_channel_ranges_become_0_and_255_without_clipping() -> None:
     levels = np.array([-80.0, 10.0, 100.0], np.float32)
     windows = np.broadcast_to(levels[:, None, None], (3, *WINDOW.array_shape))
-    pictures = np.asarray(frozen_graph._pictures(windows, WINDOW, TINY.channel_ranges))
+    pictures = np.asarray(frozen_graph._pictures(windows, WINDOW, TINY))
     np.testing.assert_allclose(pictures[:, 0, 0, 0], [0.0, 255.0, 510.0], rtol=1e-6)
     np.testing.assert_allclose(pictures[:, 0, 0, 1:], 127.5, rtol=1e-6)
+
+
+def test_channels_show_what_their_names_say() -> None:
+    windows = _windows(2)
+    usual = np.asarray(frozen_graph._pictures(windows, WINDOW, _ranged(IDENTITY)))
+    for name, place in (("static", 0), ("delta", 1), ("delta-delta", 2)):
+        settings = dataclasses.replace(_ranged(IDENTITY), channels=(name,) * 3)
+        pictures = np.asarray(frozen_graph._pictures(windows, WINDOW, settings))
+        assert np.array_equal(pictures, np.repeat(usual[..., place : place + 1], 3, axis=-1))
 
 
 @pytest.mark.parametrize("sizes", [(0, 64, 9), (64, 0, 9), (64, 64, 8), (64, 64, 1)])

@@ -340,6 +340,7 @@ def test_a_night_names_labels_as_the_verb_does(
         label_map=read_label_map(label_map) if label_map else None,
         recipe=load_recipe(DEFAULT),
         recipe_name=DEFAULT,
+        views=(),
         extract=ExtractOptions(),
         check=False,
         train=None,

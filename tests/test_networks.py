@@ -119,6 +119,8 @@ def test_weights_are_read(weights: str, seed: int | None) -> None:
         ("channel_ranges", ((0.0, 1.0), (1.0, 0.0), (0.0, 1.0)), "low < high"),
         ("channel_ranges", ((0.0, 1.0), (0.0, 1.0), (0.0, float("inf"))), "three pairs"),
         ("channel_ranges", ((0.0, 1.0), (0.0, 1.0, 2.0), (0.0, 1.0)), "three pairs"),
+        ("channels", ("static", "delta"), "expected three, each one of static, delta, delta-delta"),
+        ("channels", ("static", "delta", "deltas"), "expected three, each one of"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused(

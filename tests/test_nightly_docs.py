@@ -51,7 +51,7 @@ class Machine:
         recipe = write_recipe(root / "etc")
         config = self.moved(block("toml", "[nightly]"))
         for old, new in (
-            ('"mobilenet-bands-v1"', f'"{recipe}"'),
+            ('"emostack-v1"', f'"{recipe}"'),
             ("workers = 4", "workers = 0"),
             ("train = true", "train = false"),
             ('until = "06:00"', '# until = "06:00"'),

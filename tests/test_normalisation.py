@@ -93,6 +93,21 @@ def test_a_fit_is_its_arrays_and_of_the_shapes_told_beforehand(corpus: Corpus, k
     assert first[0].dtype == np.float32
 
 
+def test_stacks_are_projected_in_blocks_as_they_are_one_by_one(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stacks, speakers = corpus
+    chosen = NormalisationSettings(standardise="train", n_components=3)
+    fitted = fit_normalisation(stacks, speakers, chosen)
+    alone = [fitted.transform([stack], [""])[0] for stack in stacks]
+    for rows in (1, 10, 4096):
+        monkeypatch.setattr("models.normalisation.BLOCK_ROWS", rows)
+        blocks = fitted.transform(stacks, speakers)
+        for one, other in zip(alone, blocks, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-5)
+    assert fitted.transform([], []) == []
+
+
 @pytest.mark.parametrize("kind", ["none", "train", "speaker"])
 def test_the_fit_sees_training_stacks_alone(corpus: Corpus, kind: str) -> None:
     stacks, speakers = corpus

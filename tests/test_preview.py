@@ -1,12 +1,16 @@
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
 from stages.frontend.audio import AudioError
 from stages.frontend.logmel import FrontEnd
 from stages.frontend.segments import Segments
+from stages.frontend.views.table import view
+from stages.frontend.views.view import ViewError
+from stages.listening import seed, write_sound
 from stages.preview import preview
 from tests.hostile_audio import RATE, voice_like
 
@@ -47,3 +51,41 @@ def test_a_bad_file_leaves_the_older_picture_alone(tmp_path: Path) -> None:
         preview(tmp_path / "missing.wav", FrontEnd(), Segments(), output)
     assert output.read_bytes() == b"older"
     assert list(tmp_path.iterdir()) == [output]
+
+
+def test_a_view_is_drawn_as_an_extraction_sees_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, voice_like(1.0), RATE)
+    for name in ("clean", "masks", "speed-0.5"):
+        preview(path, FrontEnd(), Segments(), tmp_path / f"{name}.png", view=view(name))
+    sizes = {name: size_of(tmp_path / f"{name}.png") for name in ("clean", "masks", "speed-0.5")}
+    assert sizes["clean"] == sizes["masks"]
+    assert sizes["clean"][0] < sizes["speed-0.5"][0]
+    pictures = [(tmp_path / f"{name}.png").read_bytes() for name in ("clean", "masks")]
+    assert pictures[0] != pictures[1]
+    assert seed(path, view("masks")) == seed(path, view("masks")) > 2**200
+    assert seed(path, view("masks")) != seed(path, view("noise-20db"))
+
+
+def test_a_view_can_be_heard(tmp_path: Path) -> None:
+    path, output = tmp_path / "a.wav", tmp_path / "new" / "b.wav"
+    soundfile.write(path, voice_like(1.0), RATE, subtype="FLOAT")
+    write_sound(path, view("gain-6db"), RATE, output)
+    before, after = (soundfile.read(each, dtype="float32")[0] for each in (path, output))
+    np.testing.assert_array_equal(after, before * np.float32(10 ** (-6 / 20)))
+    write_sound(path, view("speed-0.5"), RATE, output)
+    assert soundfile.info(output).duration == pytest.approx(2.0, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["masks", "vtlp-0.9"])
+def test_a_view_that_is_only_seen_is_not_written_as_sound(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ViewError, match="is seen and not what is heard; expected"):
+        write_sound(tmp_path / "a.wav", view(name), RATE, tmp_path / "b.wav")
+
+
+def test_a_bad_file_has_no_sound_and_leaves_none(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"no audio")
+    for name in ("clean", "noise-20db"):
+        with pytest.raises(AudioError, match="cannot be decoded"):
+            write_sound(tmp_path / "a.wav", view(name), RATE, tmp_path / "b.wav")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]

@@ -10,12 +10,13 @@ import pytest
 
 from models.blstm_attention_dnn import ClassifierSettings
 from models.bundle import Predictor, load_bundle
-from stages.crossvalidate import make_task, prediction_table
+from stages.crossvalidate import prediction_table
 from stages.dataset import Dataset
 from stages.folds import FoldError
 from stages.run_folder import RunFolderError, RunNotes
 from stages.train import train
 from stages.train_options import TrainError, TrainOptions
+from stages.training_task import make_task
 from tests.toy_dataset import make_dataset
 
 OPTIONS = TrainOptions(
@@ -27,9 +28,8 @@ OPTIONS = TrainOptions(
         attention_units=4,
         dnn_units=(6,),
         batch_size=16,
-        max_epochs=6,
-        patience=3,
-        learning_rate=1e-2,
+        epochs=6,
+        learning_rate=3e-2,
     ),
 )
 QUICK = TrainOptions(
@@ -96,7 +96,7 @@ def test_run_json_tells_all_evaluations_with_curves_and_provenance(finished: Fin
     assert flags == {"speaker": True, "train": False, "svm-speaker": True, "svm-train": False}
     first = run["evaluations"][0]
     assert len(first["curves"]) == 8
-    assert len(first["curves"][0]["train_loss"]) == len(first["curves"][0]["validation_uar"])
+    assert len(first["curves"][0]["train_loss"]) == run["settings"]["classifier"]["epochs"]
     assert run["provenance"]["recipe_id"] == "r1"
     assert run["provenance"]["generation"] == 7
     assert run["provenance"]["command"] == "emostack train"
@@ -309,7 +309,6 @@ def test_components_are_only_taken_where_they_drop_something(wanted: int, got: i
             {"speaker_bundle": True, "normalise": "train"},
             "normalise is 'train'; expected 'speaker'",
         ),
-        ({"validation_share": 1.0}, "validation_share is 1.0"),
     ],
 )
 def test_wrong_options_are_refused(wrong: dict[str, Any], message: str) -> None:

@@ -40,6 +40,14 @@ def test_each_number_says_whether_it_is_transductive() -> None:
     ]
 
 
+def test_each_baseline_says_whose_features_and_how_they_are_normalised() -> None:
+    baselines = {"egemaps-speaker": 79.0, "whole-utterance-none": 50.0, "majority": 25.0}
+    smile, picture, majority = numbers(summary(fields(baselines=baselines)))[2:]
+    assert smile.startswith("UAR 79.0 linear SVM on openSMILE eGeMAPSv02, speaker-normalised (tra")
+    assert picture.startswith("UAR 50.0 linear SVM on whole-utterance pictures, not normalised (in")
+    assert majority == "UAR 25.0 majority class, the same folds"
+
+
 @pytest.mark.parametrize("normalise", ["train", "none"])
 def test_an_inductive_headline_is_said_once(normalise: str) -> None:
     lines = numbers(summary(fields(normalise)))

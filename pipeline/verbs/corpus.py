@@ -181,6 +181,18 @@ def check(
     type=click.Path(dir_okay=False, path_type=Path),
     help="The picture. Default: the audio file's name with .png, in the current folder.",
 )
+@click.option(
+    "--view",
+    "view_name",
+    default="clean",
+    show_default=True,
+    help=options.views_help("Draw it through this view."),
+)
+@click.option(
+    "--sound",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write what the view sounds like, too: a WAV file.",
+)
 @options.recipe
 @options.common
 def preview(
@@ -188,17 +200,26 @@ def preview(
     workdir: Workdir,  # noqa: ARG001
     audio_file: Path,
     output: Path | None,
+    view_name: str,
+    sound: Path | None,
     recipe_name: str,
 ) -> None:
     """Draw what the network sees of an AUDIO_FILE: its segments, three channels.
 
     \b
     Example: emostack preview 03a01Fa.wav -o segments.png
+    Example: emostack preview 03a01Fa.wav --view reverb-0.3s --sound room.wav
     """
+    from stages.frontend.views.table import view
+    from stages.listening import write_sound
     from stages.preview import preview as draw
     from stages.recipe import load_recipe
 
     recipe = load_recipe(recipe_name)
+    seen = view(view_name)
     target = output or Path(f"{audio_file.stem}.png")
-    file = draw(audio_file, recipe.frontend, recipe.segments, target)
-    session.result({"file": str(file)}, str(file))
+    if sound is not None:
+        write_sound(audio_file, seen, recipe.frontend.sample_rate, sound)
+    file = draw(audio_file, recipe.frontend, recipe.segments, target, view=seen)
+    heard = {"sound": str(sound)} if sound else {}
+    session.result({"file": str(file), **heard}, str(file))

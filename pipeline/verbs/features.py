@@ -18,6 +18,7 @@ from pipeline.workdir import Workdir
 @options.recipe
 @options.workers
 @options.engine
+@options.views
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @options.limits
 @click.option(
@@ -34,6 +35,7 @@ def extract(
     audio: Path | None,
     allow_absolute: bool,
     recipe_name: str,
+    views: tuple[str, ...],
     dry_run: bool,
     part: tuple[int, int] | None,
     until: str | None,
@@ -47,6 +49,7 @@ def extract(
 
     \b
     Example: emostack extract emodb.csv --audio /data/emodb
+    Example: emostack extract emodb.csv --audio /data/emodb --views speed-0.9,speed-1.1
     """
     from pipeline.extraction import ExtractOptions, Job, extract_features, plan_features
     from pipeline.stopping import OutOfTimeError, deadline
@@ -56,7 +59,7 @@ def extract(
     limit = deadline(until, max_hours)
     rows = read_manifest(manifest, audio=audio, allow_absolute=allow_absolute)
     recipe = resolve(load_recipe(recipe_name), download=not dry_run)
-    job = Job(manifest=rows, root=audio or manifest.parent, recipe=recipe)
+    job = Job(manifest=rows, root=audio or manifest.parent, recipe=recipe, views=views)
     job = job.part(*part) if part else job
     run = plan_features if dry_run else extract_features
     try:
@@ -145,7 +148,7 @@ def export(
         {
             "files": [str(file) for file in done.files],
             "n_utterances": done.n_utterances,
-            "n_segments": sum(place.row_end - place.row_start for place in selection.places),
+            "n_segments": int(selection.places.n_rows.sum()),
             "feature_dim": done.feature_dim,
             "sha256": list(done.sha256),
         },
@@ -184,15 +187,20 @@ def import_(session: Session, workdir: Workdir, file: Path, output: Path | None)
 
 def _dry_text(fields: dict[str, Any]) -> str:
     return (
-        f"{fields['n_to_extract']} utterances would be extracted, {fields['n_skipped']} are there "
-        f"already, {fields['n_quarantined']} would be newly quarantined"
+        f"{fields['n_to_extract']} utterances{_as_views(fields)} would be extracted, "
+        f"{fields['n_skipped']} are there already, {fields['n_quarantined']} would be newly quarantined"
     )
+
+
+def _as_views(fields: dict[str, Any]) -> str:
+    n = sum(each["n_to_extract"] for each in fields["views"].values())
+    return f" ({n} of them as views)" if n else ""
 
 
 def _done_text(fields: dict[str, Any], workdir: Workdir) -> str:
     return (
         f"generation {fields['generation']} of {workdir.store_folder(fields['recipe_id'])}: "
-        f"{fields['n_to_extract']} utterances worked on, {fields['n_segments']} segments in "
+        f"{fields['n_to_extract']} utterances worked on{_as_views(fields)}, {fields['n_segments']} segments in "
         f"{fields['seconds']:.1f} s ({fields['segments_per_second']:.0f} a second), "
         f"{fields['n_skipped']} were there, {fields['n_quarantined']} newly quarantined "
         f"({fields['n_quarantined_total']} in all)"

@@ -267,5 +267,7 @@ def _store_lines(store: dict[str, Any], *, quarantined: bool) -> list[str]:
         f"{store['n_utterances']} utterances  {store['n_segments']} segments  "
         f"{store['n_quarantined']} quarantined  {store['bytes'] / 2**20:.1f} MiB  {store['folder']}"
     )
+    views = [f"{name} {n}" for name, n in store["views"].items() if name != "clean"]
     bad = store["quarantined"] if quarantined else []
-    return [line, *(f"  {b['utterance_id']!r}: {b['reason']}: {b['message']}" for b in bad)]
+    seen = [f"  views: {', '.join(views)}"] if views else []
+    return [line, *seen, *(f"  {b['utterance_id']!r}: {b['reason']}: {b['message']}" for b in bad)]

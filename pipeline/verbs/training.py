@@ -1,4 +1,4 @@
-"""Verbs of stage two: train, report, predict."""
+"""Verbs of stage two: train, report, compare, predict."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline import options
+from pipeline.cross_corpus_options import check_second_corpus, second_corpus
 from pipeline.errors import QUARANTINED
 from pipeline.session import Session
 from pipeline.workdir import Workdir
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 @options.recipe
 @options.generation
 @options.seeds
+@options.learned_views
 @options.training
+@options.baselines
+@second_corpus
 @click.option(
     "--speaker-bundle",
     is_flag=True,
@@ -39,22 +43,34 @@ def train(
     seeds: int,
     folds: str,
     title: str,
+    with_baselines: bool,
+    test_manifest: Path | None,
+    test_audio: Path | None,
+    label_map: Path | None,
     **how: Any,  # noqa: ANN401 - fields of TrainOptions
 ) -> None:
     """Stage two: cross-validate and train a classifier on the cached features of a MANIFEST.
 
-    Folds never share a speaker. The audio is only needed for the report's spectrograms. A run is
-    repeated by its own manifest.csv and --generation.
+    Folds never share a speaker. The audio is only needed for the report's spectrograms and for
+    baselines. A run is repeated by its own manifest.csv and --generation. With --test another
+    corpus is tested on, and nothing is learnt from it.
 
     \b
-    Example: emostack train emodb.csv --seeds 3
+    Example: emostack train emodb.csv --seeds 3 --views speed-0.9,speed-1.1
+    Example: emostack train emodb.csv --test savee.csv --map savee-to-emodb.toml
     """
+    check_second_corpus(test_manifest, test_audio, label_map, folds)
+    from pipeline.cross_corpus import read_second_corpus
     from pipeline.stores import open_store
     from pipeline.training import run_training, summary
     from stages.manifest import read_manifest
     from stages.train_options import TrainOptions
 
     rows = read_manifest(manifest, audio=audio, allow_absolute=True)
+    second = None
+    if test_manifest is not None:
+        second = read_second_corpus(session, test_manifest, test_audio, label_map, rows)
+        title = title or f"{manifest.stem}, tested on {test_manifest.stem}"
     store, recipe = open_store(workdir, recipe_name, generation)
     fields = run_training(
         session,
@@ -65,6 +81,8 @@ def train(
         recipe,
         TrainOptions(folds=folds, seeds=tuple(range(seeds)), **how),
         title=title or manifest.stem,
+        second=second,
+        with_baselines=with_baselines,
     )
     session.result(fields, summary(fields))
 
@@ -82,6 +100,24 @@ def report(session: Session, workdir: Workdir, run: str) -> None:
 
     path = write_report(workdir.find_run(run))
     session.result({"report": str(path)}, str(path))
+
+
+@click.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@options.common
+def compare(session: Session, workdir: Workdir, runs: tuple[str, ...]) -> None:
+    """Hold RUNs against the first of them: names below the workdir, or folders.
+
+    Each difference comes with its interval and a paired randomisation test. Of a single RUN, the
+    evaluations are compared: does the network beat the baselines?
+
+    \b
+    Example: emostack compare 20261123-101500-emodb 20261124-090000-emodb
+    """
+    from pipeline.comparing import run_comparison, summary
+
+    fields = run_comparison(session, workdir, runs)
+    session.result(fields, summary(fields))
 
 
 @click.command()

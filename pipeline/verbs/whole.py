@@ -8,6 +8,7 @@ import click
 from pipeline import options
 from pipeline.config import use_config
 from pipeline.errors import QUARANTINED
+from pipeline.reproductions import REPRODUCTIONS
 from pipeline.session import Session
 from pipeline.workdir import Workdir
 
@@ -41,7 +42,7 @@ def demo(
 
 
 @click.command()
-@click.argument("corpus", type=click.Choice(["emodb"]))
+@click.argument("corpus", type=click.Choice(list(REPRODUCTIONS)))
 @click.option(
     "--audio",
     required=True,
@@ -50,6 +51,7 @@ def demo(
 )
 @options.recipe
 @options.seeds
+@options.baselines
 @options.workers
 @options.common
 def reproduce(
@@ -59,11 +61,15 @@ def reproduce(
     audio: Path,
     recipe_name: str,
     seeds: int,
+    with_baselines: bool,
     n_workers: int | None,
     scheduler: str | None,
     batch_size: int,
 ) -> int:
-    """Run the paper's experiment on a CORPUS: leave one speaker out, both normalisations.
+    """Run the paper's experiment on a CORPUS, with both normalisations.
+
+    emodb: leave one speaker out; iemocap: four classes, leave one session out. Whoever runs it has
+    the corpus, and the right to use it.
 
     \b
     Example: emostack reproduce emodb --audio /data/emodb/wav
@@ -74,8 +80,17 @@ def reproduce(
     from stages.recipe import load_recipe
 
     how = ExtractOptions(n_workers=n_workers, scheduler=scheduler, batch_size=batch_size)
-    fields = run_reproduction(session, workdir, corpus, audio, load_recipe(recipe_name), seeds, how)
-    session.result(fields, summary(fields))
+    fields = run_reproduction(
+        session,
+        workdir,
+        corpus,
+        audio,
+        load_recipe(recipe_name),
+        seeds,
+        how,
+        with_baselines=with_baselines,
+    )
+    session.result(fields, f"{summary(fields)}\nthe paper reports UAR {fields['paper_uar']:.2f}")
     return QUARANTINED if fields["extract"]["n_quarantined"] else 0
 
 
@@ -110,6 +125,7 @@ def reproduce(
 @options.recipe
 @options.workers
 @options.engine
+@options.views
 @options.limits
 @click.option(
     "--check/--no-check", default=True, help="Look through new and changed recordings first."

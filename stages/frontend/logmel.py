@@ -22,6 +22,7 @@ import numpy as np
 import scipy.sparse
 
 from stages.frontend.audio import AudioError, read_blocks
+from stages.frontend.views.view import Blocks, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 SCALINGS = ("fixed", "utterance")
 WINDOWS = ("hamming", "hann", "blackman", "boxcar")
 MIN_DEVIATION_DB = 1e-3  # scaling="utterance" never divides by less
+CLEAN_VIEW = View()
 _BLOCK_FRAMES = 512  # frames a block; always counted from the utterance's first sample
 
 
@@ -146,14 +148,67 @@ class FrontEnd:
         return round(self.hop_s * self.sample_rate)
 
 
-def mel_filters(settings: FrontEnd) -> NDArray[np.float32]:
+def mel_filters(settings: FrontEnd, warp: float = 1.0) -> NDArray[np.float32]:
     """Triangular Mel filters: float32, shape (n_mels, n_fft // 2 + 1).
+
+    Parameters
+    ----------
+    settings : FrontEnd
+    warp : what lies at a frequency is seen at about `warp` times it, see `warped_hz`
 
     Raises
     ------
     FrontEndError
         When a filter lies between two Fourier bins, so that its band would be empty.
     """
+    filters = _plain_filters(settings) if warp == 1.0 else _warped_filters(settings, warp)
+    n_empty = int(np.sum(filters.max(axis=1) <= 0.0))
+    if n_empty:
+        warped = "" if warp == 1.0 else f" in the view 'vtlp-{warp:g}'"
+        raise FrontEndError(
+            f"{n_empty} of {settings.n_mels} Mel bands lie between two bins of an n_fft of "
+            f"{settings.n_fft}{warped}; expected every band to hold a bin; lower n_mels or raise "
+            "n_fft"
+        )
+    return filters
+
+
+def warped_hz(
+    frequency_hz: NDArray[np.float64], warp: float, settings: FrontEnd
+) -> NDArray[np.float64]:
+    """Say where a frequency is seen: `warp` times it, and half the sample rate where it is.
+
+    Between the two a straight line, which begins where either it or its image reaches the upper band
+    edge, or at 0.6 of half the sample rate if that is lower: Jaitly & Hinton 2013.
+
+    Parameters
+    ----------
+    frequency_hz : Hz, 0 to half the sample rate
+    warp : factor
+    settings : FrontEnd
+    """
+    nyquist_hz = settings.sample_rate / 2
+    bend_hz = min(settings.fmax_hz, 0.6 * nyquist_hz) * min(warp, 1.0) / warp
+    return np.interp(frequency_hz, [0.0, bend_hz, nyquist_hz], [0.0, bend_hz * warp, nyquist_hz])
+
+
+def _warped_filters(settings: FrontEnd, warp: float) -> NDArray[np.float32]:
+    """Make the triangles that see every frequency where `warped_hz` puts it."""
+    edges_hz = librosa.mel_frequencies(
+        settings.n_mels + 2, fmin=settings.fmin_hz, fmax=settings.fmax_hz
+    )
+    bins_hz = librosa.fft_frequencies(sr=settings.sample_rate, n_fft=settings.n_fft)
+    # The warp is monotonous, so its inverse is the interpolation with the axes exchanged.
+    seen_hz = warped_hz(bins_hz, warp, settings)
+    edges_hz = np.interp(edges_hz, seen_hz, bins_hz)
+    low, centre, high = (edges_hz[i : i + settings.n_mels, np.newaxis] for i in range(3))
+    rising, falling = (bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)
+    triangles = np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (high - low))
+    filters: NDArray[np.float32] = triangles.astype(np.float32)
+    return filters
+
+
+def _plain_filters(settings: FrontEnd) -> NDArray[np.float32]:
     with warnings.catch_warnings():
         # librosa warns of empty filters and goes on; here that is an error of its own, below.
         warnings.filterwarnings("ignore", message="Empty filters detected", category=UserWarning)
@@ -164,12 +219,6 @@ def mel_filters(settings: FrontEnd) -> NDArray[np.float32]:
             fmin=settings.fmin_hz,
             fmax=settings.fmax_hz,
             dtype=np.float32,
-        )
-    n_empty = int(np.sum(filters.max(axis=1) <= 0.0))
-    if n_empty:
-        raise FrontEndError(
-            f"{n_empty} of {settings.n_mels} Mel bands lie between two bins of an n_fft of "
-            f"{settings.n_fft}; expected every band to hold a bin; lower n_mels or raise n_fft"
         )
     return filters
 
@@ -183,7 +232,13 @@ def mel_centres_hz(settings: FrontEnd) -> NDArray[np.float64]:
 
 
 def logmel_blocks(
-    path: Path, *, start: float = 0.0, end: float = math.nan, settings: FrontEnd
+    path: Path,
+    *,
+    start: float = 0.0,
+    end: float = math.nan,
+    settings: FrontEnd,
+    view: View = CLEAN_VIEW,
+    seed: int = 0,
 ) -> Iterator[NDArray[np.float32]]:
     """Log-Mel spectrogram of one utterance of a file, in blocks, in bounded memory.
 
@@ -193,6 +248,8 @@ def logmel_blocks(
     start, end : seconds
         The utterance's place in the file; an ``end`` of NaN is the end of the file.
     settings : FrontEnd
+    view : what is done to the utterance before it is seen
+    seed : decides the view's random draws
 
     Yields
     ------
@@ -209,21 +266,21 @@ def logmel_blocks(
         When a Mel band would be empty.
     """
 
-    def levels() -> Iterator[NDArray[np.float32]]:
-        samples = read_blocks(path, start=start, end=end, sample_rate=settings.sample_rate)
-        return logmel_of(samples, settings)
+    def samples() -> Iterator[NDArray[np.float32]]:
+        return read_blocks(path, start=start, end=end, sample_rate=settings.sample_rate)
 
-    if settings.scaling == "fixed":
-        yield from levels()
-        return
-    mean_db, deviation_db = _mean_and_deviation(levels())
-    scale = np.float32(max(deviation_db, MIN_DEVIATION_DB))
-    for block in levels():
-        yield np.divide(block - np.float32(mean_db), scale, dtype=np.float32)
+    def levels() -> Iterator[NDArray[np.float32]]:
+        sound = view.sound(samples, settings.sample_rate, seed)
+        return logmel_of(sound, settings, warp=view.warp)
+
+    def scaled() -> Iterator[NDArray[np.float32]]:
+        return levels() if settings.scaling == "fixed" else _scaled(levels)
+
+    yield from view.picture(scaled, seed)
 
 
 def logmel_of(
-    samples: Iterable[NDArray[np.float32]], settings: FrontEnd
+    samples: Iterable[NDArray[np.float32]], settings: FrontEnd, *, warp: float = 1.0
 ) -> Iterator[NDArray[np.float32]]:
     """Log-Mel spectrogram of samples that come in blocks of any length.
 
@@ -232,6 +289,7 @@ def logmel_of(
     samples : blocks of float32, shape (n_samples,), at ``settings.sample_rate``
     settings : FrontEnd
         ``scaling`` is not applied here.
+    warp : factor by which frequencies are seen moved, see `warped_hz`
 
     Yields
     ------
@@ -259,7 +317,7 @@ def logmel_of(
         n_seen += len(block)
         held = np.concatenate([held, block])
         while len(held) >= needed:
-            yield _logmel(held[:needed], settings)
+            yield _logmel(held[:needed], settings, warp)
             held = held[_BLOCK_FRAMES * hop :]
     if n_seen < settings.window_length:
         raise AudioError(
@@ -270,10 +328,10 @@ def logmel_of(
     if n_seen < n_fft:
         held = np.concatenate([held, np.zeros(n_fft - n_seen, dtype=np.float32)])
     if len(held) >= n_fft:
-        yield _logmel(held, settings)
+        yield _logmel(held, settings, warp)
 
 
-def _logmel(samples: NDArray[np.float32], settings: FrontEnd) -> NDArray[np.float32]:
+def _logmel(samples: NDArray[np.float32], settings: FrontEnd, warp: float) -> NDArray[np.float32]:
     spectrum = librosa.stft(
         samples,
         n_fft=settings.n_fft,
@@ -286,7 +344,7 @@ def _logmel(samples: NDArray[np.float32], settings: FrontEnd) -> NDArray[np.floa
     power = spectrum.real**2 + spectrum.imag**2
     # A sparse product goes bin by bin in one order: no BLAS, so that neither the number of frames
     # nor the number of threads can change a byte.
-    mel: NDArray[np.float32] = _sparse_filters(settings) @ power
+    mel: NDArray[np.float32] = _sparse_filters(settings, warp) @ power
     np.maximum(mel, np.float32(settings.floor), out=mel)
     np.log10(mel, out=mel)
     mel *= np.float32(10.0)
@@ -294,8 +352,8 @@ def _logmel(samples: NDArray[np.float32], settings: FrontEnd) -> NDArray[np.floa
 
 
 @functools.lru_cache(maxsize=8)
-def _sparse_filters(settings: FrontEnd) -> scipy.sparse.csr_array:
-    return scipy.sparse.csr_array(mel_filters(settings))
+def _sparse_filters(settings: FrontEnd, warp: float) -> scipy.sparse.csr_array:
+    return scipy.sparse.csr_array(mel_filters(settings, warp))
 
 
 def _preemphasised(
@@ -311,6 +369,14 @@ def _preemphasised(
             block, np.float32(coefficient) * np.concatenate([before, block[:-1]]), dtype=np.float32
         )
         previous = block[-1:]
+
+
+def _scaled(levels: Blocks) -> Iterator[NDArray[np.float32]]:
+    """Give levels in deviations from the utterance's mean."""
+    mean_db, deviation_db = _mean_and_deviation(levels())
+    scale = np.float32(max(deviation_db, MIN_DEVIATION_DB))
+    for block in levels():
+        yield np.divide(block - np.float32(mean_db), scale, dtype=np.float32)
 
 
 def _mean_and_deviation(blocks: Iterable[NDArray[np.float32]]) -> tuple[float, float]:

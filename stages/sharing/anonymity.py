@@ -11,12 +11,14 @@ recognised by features. The data card says so, and what stays: corpus, gender, e
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from features_cache.atomic import atomic_write
 from stages.sharing.content import Content
@@ -63,22 +65,27 @@ def anonymised(content: Content, salt: bytes) -> Content:
     names = {column: _names(rows, column, salt) for column in _MARKS}
     manifest = rows.assign(**names, start=0.0, end=np.nan)
     order = np.argsort(manifest["utterance_id"].to_numpy(object), kind="stable")
-    keys = [_digest(salt, "key", key) for key in content.keys]
+    keys = _texts(_digest(salt, "key", key) for key in content.keys)
     return replace(
         content,
         manifest=manifest.iloc[order].reset_index(drop=True),
-        keys=tuple(keys[i] for i in order),
+        keys=keys.iloc[order].reset_index(drop=True),
         n_rows=content.n_rows[order],
         stack=lambda number: content.stack(int(order[number])),
     )
 
 
-def _names(rows: pd.DataFrame, column: str, salt: bytes) -> list[str]:
+def _names(rows: pd.DataFrame, column: str, salt: bytes) -> pd.Series:
     mark = _MARKS[column]
-    return [
+    return _texts(
         f"{mark}{_digest(salt, column, corpus, name)[:16]}" if name else ""
         for corpus, name in zip(rows["corpus"], rows[column], strict=True)
-    ]
+    )
+
+
+def _texts(texts: Iterable[str]) -> pd.Series:
+    """Put texts into a column as they come: as objects, a million of them cost 100 MB."""
+    return pa.array(texts, pa.large_string()).to_pandas()
 
 
 def _digest(salt: bytes, *words: str) -> str:

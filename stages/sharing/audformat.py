@@ -8,11 +8,13 @@ saying where (times are left out of an export without names) get the form ``file
 of several corpora stand below the corpus' name.
 
 The tables `features` and `segments` have one row a segment: its numbers, a column each, and the
-utterance that it is of. Tables are Parquet, since CSV cannot tell an empty name from a missing one.
+utterance that it is of. Parquet's footer, which is in memory until a file is whole, has an entry for each
+column of each group of rows: of many segments there are several tables of features, one after the other.
+Tables are Parquet, since CSV cannot tell an empty name from a missing one.
 """
 
-from collections.abc import Iterator
-from math import isqrt
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,12 @@ from stages.sharing.format import ExportError, Format
 AUDFORMAT = {"audformat-version": "1.4.0"}
 """The version whose types these tables have; they carry no hash, so that their bytes count."""
 
+GROUP_BYTES, GROUP_ROWS = 64 * 1024 * 1024, 65_536
+"""Bounds of one row group, held in memory at once: bytes of features, and rows."""
+
+TABLE_ENTRIES = 65_536
+"""Columns times groups of rows in one table of features; each costs two kilobytes of memory."""
+
 _WHERE = [("file", pa.string()), ("start", pa.duration("ns")), ("end", pa.duration("ns"))]
 _TEXTS = ("utterance_id", "corpus", "speaker", "session", "gender")
 
@@ -42,16 +50,32 @@ def write(content: Content, folder: Path) -> None:
     """
     places = _places(content.manifest)
     is_filewise = bool((places["start"] == 0).all() and places["end"].isna().all())
-    text = header.header(content, files=places["file"], is_filewise=is_filewise)
+    features = _feature_tables(content)
+    text = header.header(content, files=places["file"], is_filewise=is_filewise, features=features)
     (folder / "db.yaml").write_text(text, encoding="utf-8")
     for name, columns in (("emotion", ("emotion",)), ("files", _TEXTS)):
         where = _WHERE[: 1 if is_filewise else 3]
         cells = [_times(places[key]) if key != "file" else places[key] for key, _ in where]
-        cells += [[word or None for word in content.manifest[column]] for column in columns]
+        cells += [content.manifest[c].mask(content.manifest[c] == "") for c in columns]
         schema = pa.schema([*where, *((c, pa.string()) for c in columns)], metadata=AUDFORMAT)
-        arrays = [pa.array(cell, kind) for cell, kind in zip(cells, schema.types, strict=True)]
+        arrays = [_array(cell, kind) for cell, kind in zip(cells, schema.types, strict=True)]
         pq.write_table(pa.Table.from_arrays(arrays, schema=schema), _path(folder, name))
-    _write_segments(content, places, folder)
+    _write_segments(content, places, folder, features)
+
+
+def _group_rows(content: Content) -> int:
+    return min(GROUP_ROWS, 1 + GROUP_BYTES // (4 * content.feature_dim))
+
+
+def _groups_a_table(content: Content) -> int:
+    return max(1, TABLE_ENTRIES // content.feature_dim)
+
+
+def _feature_tables(content: Content) -> list[str]:
+    """Name the tables of features, in the order of their rows and of their names alike."""
+    n_groups = -(-int(content.n_rows.sum()) // _group_rows(content))
+    n = -(-n_groups // _groups_a_table(content))
+    return ["features"] if n == 1 else [f"features-{i:0{len(str(n - 1))}}" for i in range(n)]
 
 
 def _path(folder: Path, table: str) -> Path:
@@ -97,36 +121,40 @@ def _times(seconds: NDArray[np.float64] | pd.Series) -> NDArray[np.timedelta64]:
     return np.where(np.isnan(seconds), np.timedelta64("NaT", "ns"), whole)
 
 
-def _write_segments(content: Content, places: pd.DataFrame, folder: Path) -> None:
-    numbers = [(name, pa.float32()) for name in content.feature_names]
-    wide = pa.schema([*_WHERE, *numbers], metadata=AUDFORMAT)
+def _write_segments(
+    content: Content, places: pd.DataFrame, folder: Path, tables: Sequence[str]
+) -> None:
     narrow = pa.schema([*_WHERE, ("utterance_id", pa.string())], metadata=AUDFORMAT)
-    # Numbers of features hardly repeat, but their bytes do, taken apart by place.
-    kind = {
-        "compression": "zstd",
-        "use_dictionary": ["file"],
-        "use_byte_stream_split": list(content.feature_names),
-        "write_statistics": False,
-    }
-    with (
-        pq.ParquetWriter(_path(folder, "features"), wide, **kind) as features,
-        pq.ParquetWriter(_path(folder, "segments"), narrow) as segments,
-    ):
-        for where, owners, columns in _blocks(content, places):
-            names = content.manifest["utterance_id"].iloc[owners]
-            features.write_table(pa.Table.from_arrays([*where, *columns], schema=wide))
-            segments.write_table(pa.Table.from_arrays([*where, pa.array(names)], schema=narrow))
-        del where, columns  # room for the footers, which are made now
+    names = content.manifest["utterance_id"]
+    blocks = _blocks(content, places)
+    with pq.ParquetWriter(_path(folder, "segments"), narrow) as segments:
+        for table in tables:
+            with _writer(content, _path(folder, table)) as features:
+                for where, owners, columns in islice(blocks, _groups_a_table(content)):
+                    own = _array(names.iloc[owners], pa.string())
+                    rows = pa.Table.from_arrays([*where, *columns], schema=features.schema)
+                    features.write_table(rows)
+                    segments.write_table(pa.Table.from_arrays([*where, own], schema=narrow))
+
+
+def _writer(content: Content, path: Path) -> pq.ParquetWriter:
+    numbers = [(name, pa.float32()) for name in content.feature_names]
+    return pq.ParquetWriter(
+        path,
+        pa.schema([*_WHERE, *numbers], metadata=AUDFORMAT),
+        compression="zstd",
+        use_dictionary=["file"],
+        # Numbers of features hardly repeat, but their bytes do, taken apart by place.
+        use_byte_stream_split=list(content.feature_names),
+        write_statistics=False,
+    )
 
 
 def _blocks(
     content: Content, places: pd.DataFrame
 ) -> Iterator[tuple[list[pa.Array], NDArray[np.int64], list[pa.Array]]]:
-    """Gather rows into blocks: where they are, whose they are, and their features by column."""
-    total = int(content.n_rows.sum())
-    # A file's footer costs a kilobyte a block and column, a block four bytes a row and column: of
-    # blocks that grow with the root of the table, both stay small.
-    size = min(total, 16 * isqrt(total) + 1)
+    """Gather rows into groups: where they are, whose they are, and their features by column."""
+    size = min(int(content.n_rows.sum()), _group_rows(content))
     values = np.empty((content.feature_dim, size), np.float32)
     owners, times, filled = np.empty(size, np.int64), np.empty((2, size)), 0
     for number, (features, *own_times) in enumerate(content.stacks()):
@@ -151,24 +179,32 @@ def _block(
     times: NDArray[np.float64],
     values: NDArray[np.float32],
 ) -> tuple[list[pa.Array], NDArray[np.int64], list[pa.Array]]:
-    files, begins = places["file"].to_numpy(object)[owners], places["start"].to_numpy()[owners]
-    where = [pa.array(files, pa.string()), *(pa.array(_times(begins + each)) for each in times)]
+    files, begins = places["file"].iloc[owners], places["start"].to_numpy()[owners]
+    where = [_array(files, pa.string()), *(pa.array(_times(begins + each)) for each in times)]
     return where, owners, [pa.array(column) for column in values]
+
+
+def _array(cells: pd.Series | NDArray[np.timedelta64], kind: pa.DataType) -> pa.Array:
+    """Make a column of one piece; what is missing is null."""
+    array = pa.array(cells, kind, from_pandas=True)
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 
 
 FORMAT = Format(
     name="audformat",
     files=(
         "An audformat database: db.yaml, the tables emotion and files, and features, a row a segment "
-        "and a column a number; segments says which utterance each row of it is of."
+        "and a column a number; segments says which utterance each row of it is of. Of many segments "
+        "there are several tables, features-0, features-1 and so on, whose rows follow each other."
     ),
     snippet="""\
 import audformat
+import pandas as pd
 
 database = audformat.Database.load(".")
-utterances = database["segments"]["utterance_id"].get()
-is_first = (utterances == utterances.iloc[0]).to_numpy()
-features = database["features"].get()[is_first].to_numpy()
+owners = database["segments"]["utterance_id"].get().to_numpy()
+rows = pd.concat([database[name].get() for name in database.tables if name.startswith("features")])
+features = rows[owners == owners[0]].to_numpy()
 """,
     write=write,
     numbers="float32",

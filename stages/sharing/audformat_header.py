@@ -11,7 +11,9 @@ from stages.sharing.yaml_text import Value, to_yaml
 _TEXTS = ("utterance_id", "corpus", "speaker", "session")
 
 
-def header(content: Content, *, files: Iterable[str], is_filewise: bool) -> str:
+def header(
+    content: Content, *, files: Iterable[str], is_filewise: bool, features: Sequence[str]
+) -> str:
     """Write ``db.yaml``.
 
     Parameters
@@ -19,6 +21,7 @@ def header(content: Content, *, files: Iterable[str], is_filewise: bool) -> str:
     content : what the tables are of
     files : names of the recordings
     is_filewise : every utterance is a whole file
+    features : names of the tables of features
     """
     terms = terms_of(content.manifest["corpus"])
     licence = headers.licence(terms)
@@ -33,7 +36,7 @@ def header(content: Content, *, files: Iterable[str], is_filewise: bool) -> str:
             "made. No audio is in here.",
             "media": {"recordings": {"type": "audio", **_suffix(files)}},
             "schemes": _schemes(content),
-            "tables": _tables(content, is_filewise=is_filewise),
+            "tables": _tables(content, features, is_filewise=is_filewise),
             **content.origin(),
         }
     )
@@ -61,14 +64,14 @@ def _schemes(content: Content) -> dict[str, Value]:
     }
 
 
-def _tables(content: Content, *, is_filewise: bool) -> dict[str, Value]:
+def _tables(content: Content, features: Sequence[str], *, is_filewise: bool) -> dict[str, Value]:
     of_files = "filewise" if is_filewise else "segmented"
     numbers = dict.fromkeys(content.feature_names, "feature")
     return {
         "emotion": _table(of_files, {"emotion": "emotion"}),
         "files": _table(of_files, {name: name for name in (*_TEXTS, "gender")}),
         "segments": _table("segmented", {"utterance_id": "utterance_id"}),
-        "features": _table("segmented", numbers),
+        **{name: _table("segmented", numbers) for name in features},
     }
 
 

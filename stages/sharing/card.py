@@ -94,8 +94,11 @@ def card_facts(content: Content, tally: Tally, said: Circumstances) -> dict[str,
 def formula_cells(manifest: pd.DataFrame) -> list[str]:
     """Names that a spreadsheet would run as a formula; see OWASP, CSV injection."""
     texts = [name for name in manifest if name not in ("start", "end")]
-    cells = pd.unique(pd.concat([manifest[name] for name in texts], ignore_index=True))
-    return sorted(cell for cell in cells if cell.startswith(_FORMULAS))
+    return sorted({cell for name in texts for cell in _formulas(manifest[name])})
+
+
+def _formulas(names: pd.Series) -> pd.Series:
+    return names[names.str.startswith(_FORMULAS)]
 
 
 def formula_remark(manifest: pd.DataFrame) -> str:

@@ -22,7 +22,7 @@ class Content:
     Attributes
     ----------
     manifest : the manifest's own columns (`stages.manifest.COLUMNS`), index 0, 1, 2, ...
-    keys : content key of each utterance
+    keys : text, content key of each utterance
     n_rows : int64 (n_utterances,), rows of features that each utterance has, at least one
     feature_names : one a column of features
     dtype : of the features that `stack` gives
@@ -34,7 +34,7 @@ class Content:
     """
 
     manifest: pd.DataFrame
-    keys: tuple[str, ...]
+    keys: pd.Series
     n_rows: NDArray[np.int64]
     feature_names: tuple[str, ...]
     dtype: np.dtype[np.floating]
@@ -89,8 +89,8 @@ def content_of(selection: Selection, store: Store, recipe: Recipe) -> Content:
     first = store.read(_first_row(selection.places[0]))
     return Content(
         manifest=_without_places(selection.manifest[list(COLUMNS)].reset_index(drop=True)),
-        keys=tuple(selection.keys),
-        n_rows=np.array([p.row_end - p.row_start for p in selection.places], np.int64),
+        keys=selection.keys,
+        n_rows=selection.places.n_rows,
         feature_names=tuple(f"f{i}" for i in range(first.shape[1])),
         dtype=first.dtype,
         rows_are="segment",
@@ -130,7 +130,7 @@ def _without_places(manifest: pd.DataFrame) -> pd.DataFrame:
     files = manifest.loc[is_absolute, "file"]
     if files.empty:
         return manifest
-    folder = os.path.commonpath([os.path.dirname(file) for file in files.unique()])  # noqa: PTH120
+    folder = os.path.commonpath({os.path.dirname(file) for file in files})  # noqa: PTH120
     short = files.map(lambda file: os.path.relpath(file, folder))
     return manifest.assign(file=manifest["file"].mask(is_absolute, short))
 

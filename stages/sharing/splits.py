@@ -1,22 +1,23 @@
 """Split files: who is tested in which fold, so that others train on the same folds as we do."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from stages.folds import Audio, Fold, FoldError, make_folds
 from stages.sharing.content import Content
 
 
-def why_no_splits(content: Content, audio_sha256: Sequence[str]) -> str:
+def why_no_splits(content: Content, audio_sha256: pd.Series) -> str:
     """Say why the utterances cannot be cut into folds by speaker; empty where they can.
 
     Parameters
     ----------
     content : with the names of the manifest
-    audio_sha256 : of each utterance's audio file; empty where it is not known: its name stands in
+    audio_sha256 : text, of each utterance's audio file; empty where it is not known: its name stands in
 
     Returns
     -------
@@ -24,12 +25,12 @@ def why_no_splits(content: Content, audio_sha256: Sequence[str]) -> str:
         The words name speakers and files: ask before names are replaced, tell only where they are not.
     """
     rows = content.manifest
-    names = (rows["corpus"] + "/" + rows["file"]).tolist()
+    names = rows["corpus"] + "/" + rows["file"]
     audio = Audio(
         keys=content.keys,
-        sha256=[known or name for known, name in zip(audio_sha256, names, strict=True)],
-        start=rows["start"].tolist(),
-        end=rows["end"].tolist(),
+        sha256=audio_sha256.mask(audio_sha256 == "", names),
+        start=rows["start"].to_numpy(),
+        end=rows["end"].to_numpy(),
     )
     try:
         make_folds(rows, audio)
@@ -50,6 +51,8 @@ def write_splits(content: Content, path: Path) -> None:
         writer.writerows(_rows(folds, content.manifest["utterance_id"]))
 
 
-def _rows(folds: list[Fold], names: pd.Series) -> list[tuple[str, str]]:
-    tested_in = {row: fold.name for fold in folds for row in fold.test.tolist()}
-    return [(name, tested_in[row]) for row, name in enumerate(names)]
+def _rows(folds: list[Fold], names: pd.Series) -> Iterator[tuple[str, str]]:
+    tested_in = np.empty(len(names), np.int64)
+    for number, fold in enumerate(folds):
+        tested_in[fold.test] = number
+    return ((name, folds[number].name) for name, number in zip(names, tested_in, strict=True))

@@ -1,0 +1,78 @@
+"""A second corpus, only to be tested on: read, named as the first, joined to it."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from features_cache.store import Store
+from pipeline.session import Session
+from stages.corpora.labels import read_label_map
+from stages.cross_corpus import joined, settle_test_labels
+from stages.dataset import Dataset, DatasetError, load_dataset, select
+from stages.manifest import audio_paths, read_manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondCorpus:
+    """Utterances to test on.
+
+    Attributes
+    ----------
+    manifest : its emotions are named as those of the corpus to train on
+    root : the folder of the audio, which need not be there
+    """
+
+    manifest: pd.DataFrame
+    root: Path
+
+
+def read_second_corpus(
+    session: Session, path: Path, audio: Path | None, label_map: Path | None, first: pd.DataFrame
+) -> SecondCorpus:
+    """Read the manifest of a corpus to test on.
+
+    Parameters
+    ----------
+    session : told of what the label map did
+    path, audio : the manifest, and the folder that its files start from; None: the manifest's own
+    label_map : TOML file that names its emotions as the first corpus does; None: they are so named
+    first : manifest of the corpus to train on
+    """
+    manifest = read_manifest(path, audio=audio, allow_absolute=True)
+    if label_map is not None:
+        known = set(first["emotion"])
+        manifest, told = settle_test_labels(manifest, read_label_map(label_map), known)
+        for line in told:
+            session.warn(f"test manifest: {line}")
+    return SecondCorpus(manifest=manifest, root=audio or path.parent)
+
+
+def load_second_corpus(
+    session: Session, second: SecondCorpus, store: Store, recipe_id: str
+) -> Dataset:
+    """Read the features of a corpus to test on.
+
+    Raises
+    ------
+    DatasetError
+        An utterance was never extracted.
+    """
+    try:
+        selection = select(second.manifest, store)
+    except DatasetError as error:
+        raise DatasetError(f"test manifest: {error}") from error
+    if selection.left_out:
+        n = len(selection.left_out)
+        session.warn(f"{n} quarantined utterances of the test manifest are left out")
+    return load_dataset(selection, store, recipe_id)
+
+
+def with_second_corpus(first: Dataset, root: Path, second: Dataset, second_root: Path) -> Dataset:
+    """Join two corpora, whose audio lies in two folders: files become absolute paths."""
+    return joined(_with_absolute_files(first, root), _with_absolute_files(second, second_root))
+
+
+def _with_absolute_files(dataset: Dataset, root: Path) -> Dataset:
+    files = audio_paths(dataset.manifest, root)
+    return replace(dataset, manifest=dataset.manifest.assign(file=files))

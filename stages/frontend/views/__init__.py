@@ -1,0 +1,1 @@
+"""Views: one utterance made to sound, or look, like another recording of the same."""

@@ -1,0 +1,185 @@
+"""What a training is to learn: a labelled corpus, cut into folds, checked before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.bundle import BundleError, check_limits
+from models.fitting import LabelledStacks
+from models.normalisation import Normalisation, NormalisationSettings, fit_normalisation
+from stages.cross_corpus import check_test_labels, cross_fold
+from stages.folds import Audio, Fold, FoldError, make_folds, speaker_names
+from stages.train_options import TrainError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from stages.dataset import Dataset
+    from stages.train_options import TrainOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A labelled corpus, cut into folds.
+
+    Parameters
+    ----------
+    dataset : the utterances
+    labels : class names, sorted
+    targets : int64, shape (n_utterances,), index into `labels`
+    speakers : one an utterance, see `stages.folds.speaker_names`
+    folds : each row is tested once; or one fold, whose test part is a second corpus
+    n_components : principal components; 0 = none
+    """
+
+    dataset: Dataset
+    labels: tuple[str, ...]
+    targets: np.ndarray
+    speakers: list[str]
+    folds: list[Fold]
+    n_components: int
+
+    @property
+    def n_inputs(self) -> int:
+        """Features that the network sees."""
+        return self.n_components or self.dataset.stacks[0].shape[1]
+
+    @property
+    def versions(self) -> list[list[np.ndarray]]:
+        """The utterances' stacks, and after them those of each view.
+
+        A second corpus, which nothing is learned from, has no views: its own stacks hold the places.
+        """
+        stacks = self.dataset.stacks
+        views = self.dataset.views.values()
+        return [stacks, *([*own, *stacks[len(own) :]] for own in views)]
+
+    def part(
+        self, fitted: Normalisation, versions: Sequence[Sequence[np.ndarray]], rows: np.ndarray
+    ) -> LabelledStacks:
+        """Pick some rows' stacks and views, normalised, with their labels."""
+        speakers = [self.speakers[row] for row in rows]
+        own, *views = (fitted.transform([each[row] for row in rows], speakers) for each in versions)
+        return LabelledStacks(stacks=own, targets=self.targets[rows], views=views)
+
+    @property
+    def learnt_rows(self) -> np.ndarray:
+        """Rows that any fold learns from: all, unless a second corpus is only tested on."""
+        return np.unique(np.concatenate([fold.train for fold in self.folds]))
+
+    @property
+    def only_tested(self) -> np.ndarray:
+        """Rows of a second corpus, that no fold learns from; most tasks have none."""
+        return np.setdiff1d(np.arange(len(self.targets)), self.learnt_rows)
+
+    def normalisation(
+        self, kind: str, rows: np.ndarray, versions: Sequence[Sequence[np.ndarray]]
+    ) -> Normalisation:
+        """Fit a normalisation on some rows' stacks and views; views count as other speakers."""
+        settings = NormalisationSettings(standardise=kind, n_components=self.n_components)
+        return fit_normalisation(
+            [own[row] for own in versions for row in rows],
+            [f"{i} {self.speakers[row]}" for i in range(len(versions)) for row in rows],
+            settings,
+        )
+
+
+def make_task(dataset: Dataset, options: TrainOptions, *, n_test: int = 0) -> Task:
+    """Check labels and speakers and cut the folds.
+
+    Parameters
+    ----------
+    dataset : the utterances
+    options : what to fold by, and what to check
+    n_test : the last so many utterances are a second corpus, only to be tested on; instead of
+        folds by `options.folds`
+
+    Raises
+    ------
+    TrainError
+        Labels are missing, fewer than two, or an utterance has no segments or features that are
+        not finite; or a bundle of this size or with these labels would be refused; or a second
+        corpus has labels that the first lacks.
+    FoldError
+        See `stages.folds.make_folds` and `stages.cross_corpus.cross_fold`; or a training part of
+        fewer than two speakers or emotions.
+    """
+    emotions = [str(emotion) for emotion in dataset.manifest["emotion"]]
+    ids = dataset.manifest["utterance_id"].tolist()
+    for what, bad in (
+        ("no emotion", [i for i, emotion in zip(ids, emotions, strict=True) if not emotion]),
+        ("no segments", [i for i, s in zip(ids, dataset.stacks, strict=True) if not len(s)]),
+        (
+            "features that are not finite",
+            [i for i, s in zip(ids, dataset.stacks, strict=True) if not np.isfinite(s).all()],
+        ),
+    ):
+        if bad:
+            raise TrainError(
+                f"{len(bad)} of {len(ids)} utterances have {what} (first: {bad[0]!r}); "
+                f"expected an emotion and finite features for each; fill in what is missing or "
+                f"take these rows out of the manifest"
+            )
+    n_learnt = len(ids) - n_test
+    labels = tuple(sorted(set(emotions[:n_learnt])))
+    if len(labels) < 2:
+        raise TrainError(f"{len(labels)} emotion among {n_learnt} utterances; expected 2 or more")
+    check_test_labels(emotions[n_learnt:], labels)
+    audio = Audio(
+        keys=dataset.keys,
+        sha256=dataset.audio_sha256,
+        start=dataset.manifest["start"].tolist(),
+        end=dataset.manifest["end"].tolist(),
+    )
+    if n_test:
+        folds = [cross_fold(dataset.manifest, audio, n_test)]
+    else:
+        folds = make_folds(dataset.manifest, audio, column=options.folds)
+    task = Task(
+        dataset=dataset,
+        labels=labels,
+        targets=np.array([labels.index(emotion) for emotion in emotions], np.int64),
+        speakers=speaker_names(dataset.manifest),
+        folds=folds,
+        n_components=_n_components(dataset, folds, options.n_components),
+    )
+    _check_training_parts(task)
+    _check_bundle(task, options)
+    return task
+
+
+def _check_training_parts(task: Task) -> None:
+    for fold in task.folds:
+        n_speakers = len({task.speakers[row] for row in fold.train})
+        n_classes = len(set(task.targets[fold.train].tolist()))
+        if n_speakers < 2 or n_classes < 2:
+            raise FoldError(
+                f"the training part of fold {fold.name!r} has {n_speakers} speakers and "
+                f"{n_classes} emotions; expected at least 2 of each; add speakers or fold by "
+                f"another column"
+            )
+
+
+def _check_bundle(task: Task, options: TrainOptions) -> None:
+    """Refuse now what could not be bundled after hours of training."""
+    try:
+        check_limits(
+            task.labels,
+            options.seeds,
+            task.dataset.stacks[0].shape[1],
+            NormalisationSettings(standardise=options.bundled, n_components=task.n_components),
+            options.classifier,
+        )
+    except BundleError as error:
+        raise TrainError(f"no bundle could be made of this training: {error}") from error
+
+
+def _n_components(dataset: Dataset, folds: list[Fold], wanted: int) -> int:
+    """No PCA where it would keep every feature; never more than the fewest training segments."""
+    if wanted >= dataset.stacks[0].shape[1]:
+        return 0
+    lengths = np.array([len(stack) for stack in dataset.stacks])
+    return min(wanted, *(int(lengths[fold.train].sum()) for fold in folds))
