@@ -29,7 +29,8 @@ import pandas as pd
 from sklearn.decomposition import PCA
 
 from models.blstm_attention_dnn import ClassifierSettings
-from models.fitting import class_weights, learning_rate, uar
+from models.fitting import class_weights, learning_rate
+from models.linear_svm import uar
 from models.quiet_keras import keras, layers, ops
 from pipeline.stores import open_store
 from pipeline.workdir import Workdir

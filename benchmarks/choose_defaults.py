@@ -6,7 +6,7 @@ trainings that had left that speaker out: nothing of the speaker is in it. So fo
 (leave one speaker out) a candidate can be chosen that the fold's test speaker has no part in.
 
 Prints, for every candidate, the UAR pooled over all ten trainings (one default is chosen by it: every
-speaker has a part in that choice, and docs/results.md says so), of the network and of the linear SVM;
+speaker has a part in that choice, and docs/method.md says so), of the network and of the linear SVM;
 with ``--nested`` also the UAR of leaving one speaker out, each fold with what its inner score chose.
 
     python benchmarks/choose_defaults.py m.csv --workdir runs --candidates benchmarks/candidates.toml
@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from models.blstm_attention_dnn import ClassifierSettings
-from models.fitting import uar
+from models.linear_svm import uar
 from models.settings import from_mapping
 from pipeline.stores import open_store
 from pipeline.workdir import Workdir

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.metrics import recall_score
 
 from models.batches import pad, shuffled
 
@@ -116,17 +115,6 @@ def _batches(
         sample_weights = np.zeros(size, np.float32)
         sample_weights[: len(chosen)] = weights[chosen]
         yield *pad(stacks, places, size), targets, sample_weights
-
-
-def uar(truth: np.ndarray, heard: np.ndarray) -> float:
-    """Unweighted average recall over the classes that occur in the truth, in [0, 1].
-
-    Examples
-    --------
-    >>> uar(np.array([0, 0, 1]), np.array([0, 1, 1]))
-    0.75
-    """
-    return float(recall_score(truth, heard, labels=np.unique(truth), average="macro"))
 
 
 def fit(

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sklearn.metrics import recall_score
 from sklearn.model_selection import GroupKFold
 from sklearn.svm import SVC
 
-from models.fitting import uar
 from models.normalisation import NormalisationSettings, fit_normalisation
 
 if TYPE_CHECKING:
@@ -45,6 +45,17 @@ class SVMSettings:
             raise SVMError(f"c_values is {self.c_values}; expected one or more numbers above 0")
         if self.n_inner_folds < 2:
             raise SVMError(f"n_inner_folds is {self.n_inner_folds}; expected 2 or more")
+
+
+def uar(truth: np.ndarray, heard: np.ndarray) -> float:
+    """Unweighted average recall over the classes that occur in the truth, in [0, 1].
+
+    Examples
+    --------
+    >>> uar(np.array([0, 0, 1]), np.array([0, 1, 1]))
+    0.75
+    """
+    return float(recall_score(truth, heard, labels=np.unique(truth), average="macro"))
 
 
 def utterance_vectors(stacks: Sequence[np.ndarray]) -> np.ndarray:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.cluster import default_workers
 from pipeline.progress import meter
 from pipeline.session import Session
 from pipeline.workdir import Workdir
@@ -12,7 +13,6 @@ from stages.dataset import Dataset
 from stages.opensmile_features import FEATURE_SETS, INSTALL, functionals_maker, is_installed
 from stages.recipe import Recipe
 from stages.recordings import Recording, recordings_of
-from stages.side_by_side import n_workers as default_workers
 from stages.vector_cache import VectorMaker, cached_vectors
 from stages.whole_utterance import whole_utterance_maker
 
@@ -48,7 +48,7 @@ def rivals_of(
         openSMILE dies again and again; the network's weights are not here.
     """
     recordings = recordings_of(dataset, root)
-    n_workers = default_workers(len(recordings)) if n_workers is None else n_workers
+    n_workers = default_workers() if n_workers is None else n_workers
     makers = [whole_utterance_maker(recipe)]
     if is_installed():
         makers += [functionals_maker(name, n_workers) for name in FEATURE_SETS]

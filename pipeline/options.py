@@ -233,7 +233,8 @@ class Views(click.ParamType[tuple[str, ...]]):
         param: click.Parameter | None,
         context: click.Context | None,
     ) -> tuple[str, ...]:
-        """Refuse a name that is none."""
+        """Refuse a name that is none; `clean`, which is always there, is not named."""
+        from features_cache.keys import CLEAN
         from stages.frontend.views.table import views
         from stages.frontend.views.view import ViewError
 
@@ -241,7 +242,7 @@ class Views(click.ParamType[tuple[str, ...]]):
             return value
         names = [name.strip() for name in str(value).split(",") if name.strip()]
         try:
-            return tuple(view.name for view in views(names))
+            return tuple(view.name for view in views(names) if view.name != CLEAN)
         except ViewError as error:
             self.fail(str(error), param, context)
 

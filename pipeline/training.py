@@ -27,6 +27,7 @@ from stages.recipe import Recipe
 from stages.run_folder import RunNotes
 from stages.train import train
 from stages.train_options import TrainOptions
+from stages.training_task import make_task
 from stages.view_stacks import view_stacks
 
 RANDOM_WEIGHTS = "the frozen network's weights are seeded random numbers, not ImageNet's: nothing here is a result"
@@ -98,8 +99,10 @@ def run_training(
     if second is not None:
         own["test_manifest"] = load_second_corpus(session, second, store, recipe.recipe_id)
         dataset = with_second_corpus(dataset, root, own["test_manifest"], second.root)
+    n_test = len(dataset.stacks) - len(own["manifest"].stacks)
     rivals = None
     if with_baselines:
+        make_task(dataset, options, n_test=n_test)  # refuses now what minutes were spent on else
         rivals = rivals_of(session, workdir, dataset, root, recipe, n_workers)
     run = workdir.new_run(title)
     notes = RunNotes(
@@ -114,7 +117,7 @@ def run_training(
                 dataset,
                 options,
                 run,
-                n_test=len(dataset.stacks) - len(own["manifest"].stacks),
+                n_test=n_test,
                 notes=notes,
                 rivals=rivals,
                 on_progress=lambda _, n, what: progress.advance(1, what, total=n),

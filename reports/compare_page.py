@@ -71,7 +71,7 @@ def verdict(against: Mapping[str, Any]) -> str:
     word : ``higher``, ``lower``, ``not told apart`` or ``too few speakers``
     """
     test, p = against["test"], against["p_holm"]
-    if test is None or p is None or test["least_p"] > LEVEL:
+    if test is None or p is None or against["least_p_holm"] > LEVEL:
         return "too few speakers"
     if p >= LEVEL:
         return "not told apart"

@@ -193,6 +193,9 @@ def _compare(matched: Matched) -> dict[str, Any]:
         corrected = holm([row["against"][name] for row in rows[1:]])
         for row, p in zip(rows[1:], corrected, strict=True):
             row["against"][f"{name}_holm"] = p
+    for row in rows[1:]:  # what Holm's method makes of the smallest p of so many
+        test = row["against"]["test"]
+        row["against"]["least_p_holm"] = test and min(1.0, test["least_p"] * (len(rows) - 1))
     n_by_label = matched.answers[0]["truth"].value_counts()
     return {
         "n_utterances": len(truth),

@@ -78,12 +78,12 @@ def matching_remarks(matched: Matched, what: str) -> list[str]:
     first = matched.answers[0]
     for entry, answers in zip(matched.entries[1:], matched.answers[1:], strict=True):
         n_speakers = int((first["speaker"] != answers["speaker"]).sum())
-        if n_speakers:
+        if n_speakers and not _same_parts(first["speaker"], answers["speaker"]):
             found.append(
                 f"{what}: {_number(entry)} names other speakers for "
                 f"{count(n_speakers, 'utterance')}; those of {_number(matched.entries[0])} are used"
             )
-        if not _same_folds(first["fold"], answers["fold"]):
+        if not _same_parts(first["fold"], answers["fold"]):
             found.append(
                 f"{what}: {_number(entry)} was tested in other folds than "
                 f"{_number(matched.entries[0])}, so that it learnt from other speakers"
@@ -95,8 +95,8 @@ def _number(entry: Entry) -> str:
     return f"number {entry.number}"
 
 
-def _same_folds(first: pd.Series, other: pd.Series) -> bool:
-    """Whether both cut the utterances alike, whatever the folds are called."""
+def _same_parts(first: pd.Series, other: pd.Series) -> bool:
+    """Whether both cut the utterances alike, whatever the parts are called."""
     pairs = set(zip(first, other, strict=True))
     return len(pairs) == len(set(first)) == len(set(other))
 

@@ -51,7 +51,7 @@ def n_steps(
     rivals: Sequence[UtteranceVectors] | None,
 ) -> int:
     """Count the ticks of `cross_validate_baselines`."""
-    n_machines = len(kinds) * (options.baselines + len(rivals or ()))
+    n_machines = len(kinds) * (options.own_svm + len(rivals or ()))
     return len(task.folds) * (n_machines + (rivals is not None))
 
 
@@ -72,7 +72,7 @@ def cross_validate_baselines(
     rivals : other features of the same utterances; None: not asked for, nor is the majority class
     tick : told of each fold that is done
     """
-    machines = [own_vectors(task)] if options.baselines else []
+    machines = [own_vectors(task)] if options.own_svm else []
     machines += rivals or ()
     evaluations = [
         cross_validate_svm(task, own, kind, options, tick) for own in machines for kind in kinds

@@ -2,9 +2,8 @@
 
 Conventions
 -----------
-Mean, deviation and principal components are fitted on a fold's training part alone. Some of its
-speakers, another choice each fold and seed, first only tell which epoch is best; then the network
-is trained from the start for as many epochs on all training speakers (`TrainOptions.refit`). With
+Mean, deviation and principal components are fitted on a fold's training part alone, its views
+included; the network is trained once, on all of that part, for a fixed number of epochs. With
 ``speaker`` a test speaker's segments are standardised by that speaker's own statistics: no label
 is used, but it is *transductive*.
 """

@@ -106,12 +106,12 @@ def replaced(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
 
 def newly_quarantined(plan: Plan, rows: pd.DataFrame) -> pd.DataFrame:
     """Rows whose quarantine is news, each bad file once."""
-    bad = told_once(rows)
+    bad = rows[rows["status"] == QUARANTINED]
     is_left = bad["key"] != plan.rows.loc[bad.index, "key"]  # not reached: it stays as it was
     reasons_before = plan.rows.loc[bad.index, "reason"]
     is_known = (bad["change"] == "retried") & (bad["reason"] == reasons_before)
     is_known |= (bad["change"] == "quarantined") & ~bad["utterance_id"].isin(plan.newly_bad)
-    return bad[~is_known & ~is_left].sort_index()
+    return told_once(bad, ~is_known & ~is_left).sort_index()
 
 
 def _failed(rows: pd.DataFrame, made: Made) -> pd.DataFrame:

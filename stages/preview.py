@@ -1,4 +1,4 @@
-"""A picture of what the network sees: the first segments of one file, three channels each."""
+"""A picture of what the network sees: the first segments of one file, channel by channel."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from models.networks import CHANNELS
 from stages.frontend.logmel import CLEAN_VIEW, logmel_blocks, mel_centres_hz
 from stages.frontend.segments import deltas, segment_times, windows
 from stages.listening import seed
@@ -41,8 +42,9 @@ def preview(
     end: float = math.nan,
     max_segments: int = MAX_SEGMENTS,
     view: View = CLEAN_VIEW,
+    channels: Sequence[str] = CHANNELS,
 ) -> Path:
-    """Draw the first segments of an utterance: static, delta and delta-delta, over time.
+    """Draw the first segments of an utterance, channel by channel, over time.
 
     Parameters
     ----------
@@ -53,6 +55,7 @@ def preview(
         Range of the file; an ``end`` of NaN is its end.
     max_segments : at least 1
     view : through which the utterance is seen
+    channels : the recipe's; one that the network sees several times is drawn once
 
     Returns
     -------
@@ -74,16 +77,18 @@ def preview(
     )
     cut, start_frames, n_total = _first_segments(blocks, segments, max_segments)
     start_s, end_s = segment_times(start_frames, frontend=frontend, segments=segments)
-    channels = deltas(cut, delta_width=segments.delta_width)
-    figure = Figure(figsize=(1.6 + 1.7 * len(cut), 6.4), layout="constrained", dpi=120)
+    values = deltas(cut, delta_width=segments.delta_width)
+    shown = list(dict.fromkeys(channels))
+    size = (1.6 + 1.7 * len(cut), 1.0 + 1.8 * len(shown))
+    figure = Figure(figsize=size, layout="constrained", dpi=120)
     FigureCanvasAgg(figure)
-    axes = figure.subplots(3, len(cut), squeeze=False, sharey=True)
+    axes = figure.subplots(len(shown), len(cut), squeeze=False, sharey=True)
     unit = "dB" if frontend.scaling == "fixed" else "deviations"
-    rows = (("static", unit), ("delta", f"{unit} / frame"), ("delta-delta", f"{unit} / frame²"))
-    for channel, (name, channel_unit) in enumerate(rows):
-        row = list(axes[channel])
-        image = _draw_row(row, channels[..., channel], start_s, end_s, is_signed=channel > 0)
-        figure.colorbar(image, ax=row, label=channel_unit, pad=0.01, aspect=12)
+    units = dict(zip(CHANNELS, (unit, f"{unit} / frame", f"{unit} / frame²"), strict=True))
+    for place, name in enumerate(shown):
+        row, channel = list(axes[place]), CHANNELS.index(name)
+        image = _draw_row(row, values[..., channel], start_s, end_s, is_signed=channel > 0)
+        figure.colorbar(image, ax=row, label=units[name], pad=0.01, aspect=12)
         row[0].set_ylabel(f"{name}\nHz")
     _label(axes.tolist(), frontend)
     seen_as = "" if view == CLEAN_VIEW else f" as {view.name}"

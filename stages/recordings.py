@@ -60,7 +60,8 @@ class Recording:
         """Make the error that says why the audio cannot be used."""
         return RecordingError(
             f"the audio of {self.utterance_id!r} cannot be used: {reason}; the baselines need the "
-            f"recordings; give their folder with --audio, or train without --baselines"
+            f"recordings; give their folder with --audio (--test-audio for those that are only "
+            f"tested), or train without --baselines"
         )
 
 

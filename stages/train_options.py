@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from features_cache.keys import CLEAN
 from models.blstm_attention_dnn import ClassifierSettings
 from models.fitting import BALANCES
 from models.linear_svm import SVMSettings
@@ -27,7 +28,7 @@ class TrainOptions:
     balance : ``weights``, ``oversample`` or ``none``
     n_components : principal components kept, 0 = no PCA; fewer where there are fewer features
     views : names of the views that training utterances are also seen through
-    baselines : evaluate the linear SVM on the same folds, too
+    own_svm : evaluate the linear SVM on the same features and folds, too
     speaker_bundle : normalise the bundle by speaker, not inductively; needs ``speaker`` above
     n_examples : utterances kept with their attention for the report
     classifier, svm : settings of the two classifiers
@@ -39,7 +40,7 @@ class TrainOptions:
     balance: str = "weights"
     n_components: int = 256
     views: tuple[str, ...] = ()
-    baselines: bool = True
+    own_svm: bool = True
     speaker_bundle: bool = False
     n_examples: int = 6
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
@@ -57,6 +58,10 @@ class TrainOptions:
                 f"a bundle normalised by speaker was asked for, and normalise is "
                 f"{self.normalise!r}; expected 'speaker', so that its number is known; "
                 f"leave one of them out"
+            )
+        if CLEAN in self.views or len(set(self.views)) < len(self.views):
+            raise TrainError(
+                f"views are {', '.join(self.views)}; expected other ones than {CLEAN!r}, each once"
             )
         if not self.seeds or min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):
             raise TrainError(f"seeds are {self.seeds}; expected different numbers from 0")

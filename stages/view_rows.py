@@ -68,20 +68,26 @@ def view_rows(
     )
 
 
-def told_once(rows: pd.DataFrame) -> pd.DataFrame:
+def told_once(rows: pd.DataFrame, is_news: pd.Series | None = None) -> pd.DataFrame:
     """Leave of quarantined rows those that say something: each bad file once, not once a view.
 
     A view that fails is told of where the utterance itself does not: its other views may fail too.
+
+    Parameters
+    ----------
+    rows : those that are not quarantined are left out
+    is_news : marks the quarantined rows that may be told; default: all
     """
     bad = rows[rows["status"] == QUARANTINED]
     is_clean = (bad["view"] == CLEAN).to_numpy(bool)
+    news = np.ones(len(bad), bool) if is_news is None else is_news.to_numpy(bool)
     if is_clean.all():
-        return bad
+        return bad[news]
     names = joined(bad["corpus"], bad["utterance_id"])
     is_told = positions(names, names[is_clean]) >= 0
-    order = np.argsort(~is_clean, kind="stable")
-    first = ~names.iloc[order].duplicated().sort_index().to_numpy(bool)
-    return bad[is_clean | (first & ~is_told)]
+    first = news & ~is_clean & ~is_told
+    first[first] = ~names[first].duplicated().to_numpy(bool)
+    return bad[(is_clean & news) | first]
 
 
 def _there(

@@ -108,7 +108,7 @@ def test_utterances_without_numbers_are_predicted_all_the_same(task: Task, kind:
 def test_all_baselines_are_evaluated_with_all_normalisations_and_counted(
     task: Task, *, baselines: bool, asked: bool
 ) -> None:
-    options = replace(OPTIONS, baselines=baselines)
+    options = replace(OPTIONS, own_svm=baselines)
     rivals = [rival(task), replace(rival(task), name="whole-utterance")] if asked else None
     kinds = ["speaker", "train"]
     ticks: list[str] = []

@@ -74,6 +74,7 @@ def test_folds_that_only_are_called_otherwise_are_the_same_folds() -> None:
 def test_other_folds_and_speakers_are_said() -> None:
     (folds,) = remarks_of(fold=ROWS["fold"].replace({"s": "t"}))
     assert "number 2 was tested in other folds than number 1" in folds
+    assert remarks_of(speaker="corpus/" + ROWS["speaker"]) == []
     (speakers,) = remarks_of(speaker=ROWS["speaker"].replace({"s": "t"}))
     n = (ROWS["speaker"] == "s").sum() // 2
     assert f"number 2 names other speakers for {n} utterances; those of number 1" in speakers

@@ -223,7 +223,7 @@ def test_the_bundle_is_trained_on_the_first_corpus_alone(
     assert {name: bundle.card[name] for name in told} == told
     other = second()
     louder = replace(other, stacks=[stack * 3 + 1 for stack in other.stacks])
-    options = replace(QUICK, normalise="train", baselines=False)
+    options = replace(QUICK, normalise="train", own_svm=False)
     train(joined(make_dataset(), louder), options, tmp_path / "run", n_test=18)
     again = load_bundle(tmp_path / "run" / "bundle")
     assert again.normalisation.arrays.keys() == bundle.normalisation.arrays.keys()

@@ -181,6 +181,24 @@ def test_an_utterance_that_only_fails_in_a_view_is_told_with_it(
     assert ("u1", "clean") in job.seen()
 
 
+def test_another_view_that_fails_later_is_news_of_its_own(job: ViewJob) -> None:
+    soundfile.write(job.audio / "u1.wav", voice_like(0.03, seed=1), 16000)
+    assert job.ask("speed-2")["n_quarantined"] == 1
+    features = job.done("speed-2", "speed-1.9")
+    assert features.done is not None
+    news = features.done.newly_quarantined
+    assert news[["utterance_id", "view"]].values.tolist() == [["u1", "speed-1.9"]]
+    assert features.fields["n_quarantined"] == 1
+    assert job.ask("speed-2", "speed-1.9")["n_quarantined"] == 0
+
+
+def test_the_utterance_itself_is_no_view_to_learn_from() -> None:
+    from pipeline.options import Views
+
+    assert Views().convert("speed-0.9,clean,gain-6db", None, None) == ("speed-0.9", "gain-6db")
+    assert Views().convert("clean", None, None) == ()
+
+
 def test_times_of_a_faster_view_are_its_own(job: ViewJob) -> None:
     job.ask("speed-2")
     store = Store(job.store_folder)

@@ -12,8 +12,8 @@ from models.fitting import (
     StoppedError,
     class_weights,
     fit,
-    uar,
 )
+from models.linear_svm import uar
 from tests.toy_dataset import SMALL_NETWORK as SMALL
 
 
@@ -143,10 +143,6 @@ def test_no_epoch_is_begun_once_somebody_wants_to_stop(
     with pytest.raises(StoppedError, match="stopped before epoch 2"):
         fit(network, make_data(16), seed=0, stop=stop)
     assert len(steps) == 1
-
-
-def test_uar_is_the_mean_recall_of_the_classes_that_occur() -> None:
-    assert uar(np.array([0, 0, 0, 2]), np.array([0, 0, 1, 2])) == pytest.approx((2 / 3 + 1) / 2)
 
 
 def test_a_training_loss_that_is_not_finite_is_told(network: BLSTMAttentionDNN) -> None:

@@ -10,6 +10,7 @@ from models.linear_svm import (
     linear_kernel,
     predict_fold,
     standardise,
+    uar,
     utterance_vectors,
 )
 
@@ -105,3 +106,7 @@ def test_speakers_and_classes_must_be_two(task: Task) -> None:
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SVMError, match="expected"):
         SVMSettings(**wrong)
+
+
+def test_uar_is_the_mean_recall_of_the_classes_that_occur() -> None:
+    assert uar(np.array([0, 0, 0, 2]), np.array([0, 0, 1, 2])) == pytest.approx((2 / 3 + 1) / 2)

@@ -33,7 +33,7 @@ OPTIONS = TrainOptions(
     ),
 )
 QUICK = TrainOptions(
-    n_components=0, baselines=False, normalise="train", classifier=OPTIONS.classifier
+    n_components=0, own_svm=False, normalise="train", classifier=OPTIONS.classifier
 )
 
 
@@ -305,6 +305,8 @@ def test_components_are_only_taken_where_they_drop_something(wanted: int, got: i
         ({"seeds": ()}, "expected different numbers from 0"),
         ({"seeds": (1, 1)}, "expected different numbers from 0"),
         ({"n_components": -1}, "n_components is -1"),
+        ({"views": ("clean", "masks")}, "views are clean, masks; expected other ones than 'clean'"),
+        ({"views": ("masks", "masks")}, "each once"),
         (
             {"speaker_bundle": True, "normalise": "train"},
             "normalise is 'train'; expected 'speaker'",

@@ -204,7 +204,7 @@ def preview(
     sound: Path | None,
     recipe_name: str,
 ) -> None:
-    """Draw what the network sees of an AUDIO_FILE: its segments, three channels.
+    """Draw what the network sees of an AUDIO_FILE: its segments, channel by channel.
 
     \b
     Example: emostack preview 03a01Fa.wav -o segments.png
@@ -220,6 +220,13 @@ def preview(
     target = output or Path(f"{audio_file.stem}.png")
     if sound is not None:
         write_sound(audio_file, seen, recipe.frontend.sample_rate, sound)
-    file = draw(audio_file, recipe.frontend, recipe.segments, target, view=seen)
+    file = draw(
+        audio_file,
+        recipe.frontend,
+        recipe.segments,
+        target,
+        view=seen,
+        channels=recipe.network.channels,
+    )
     heard = {"sound": str(sound)} if sound else {}
     session.result({"file": str(file), **heard}, str(file))

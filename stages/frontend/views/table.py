@@ -37,7 +37,7 @@ def view(name: str) -> View:
     >>> view("noise-20db")
     Noise(snr_db=20.0, colour='white')
     >>> view("pitch+2-formants").text[:46]
-    '{"block_s":30.0,"formants":"kept","kind":"pitc'
+    '{"formants":"kept","kind":"pitch","revision":1'
     """
     try:
         found = _parsed(name)
