@@ -13,12 +13,12 @@ told apart by the corpus' name. A speaker whose rows disagree on the gender has 
 """
 
 import struct
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from stages.folds import speaker_names
 from stages.sharing.content import Content
@@ -39,37 +39,36 @@ def write(content: Content, folder: Path) -> None:
     """
     rows = _rows(content.manifest)
     offsets = _write_matrices(content, rows, folder / ARK)
-    ids = rows["id"].tolist()
+    ids = rows["id"]
     lists = {
         "feats.scp": zip(ids, (f"{ARK}:{offset}" for offset in offsets), strict=True),
         "utt2spk": zip(ids, rows["kaldi_speaker"], strict=True),
-        "spk2utt": ((name, " ".join(own["id"])) for name, own in rows.groupby("kaldi_speaker")),
+        "spk2utt": ((name, " ".join(own)) for name, own in ids.groupby(rows["kaldi_speaker"])),
         "utt2id": zip(ids, rows["utterance_id"], strict=True),
-        "utt2num_frames": zip(ids, content.n_rows[rows.index].tolist(), strict=True),
+        "utt2num_frames": zip(ids, content.n_rows[rows.index], strict=True),
         "utt2emo": ((i, name) for i, name in zip(ids, rows["emotion"], strict=True) if name),
         "spk2gender": _genders(rows),
     }
     for name, records in lists.items():
-        text = "".join(f"{key} {value}\n" for key, value in records)
-        if text:  # Kaldi takes an empty list for a broken one
-            (folder / name).write_text(text, encoding="utf-8")
+        with (folder / name).open("w", encoding="utf-8") as file:
+            file.writelines(f"{key} {value}\n" for key, value in records)
+        if not (folder / name).stat().st_size:  # Kaldi takes an empty list for a broken one
+            (folder / name).unlink()
 
 
 def _rows(manifest: pd.DataFrame) -> pd.DataFrame:
     """Name utterances and speakers as Kaldi wants them, and sort the rows so."""
     rows = manifest[["utterance_id", "speaker", "gender", "emotion", "corpus"]]
-    in_corpora = rows[rows["speaker"] != ""].groupby("speaker")["corpus"].nunique()
-    names = speaker_names(rows) if (in_corpora > 1).any() else rows["speaker"].tolist()
-    utterances, is_known = rows["utterance_id"].tolist(), (rows["speaker"] != "").tolist()
-    speakers = [
-        name if known else utterance
-        for name, known, utterance in zip(names, is_known, utterances, strict=True)
-    ]
+    is_known = rows["speaker"] != ""
+    in_corpora = rows[is_known].groupby("speaker")["corpus"].nunique()
+    if (in_corpora > 1).any():
+        rows = rows.assign(speaker=pd.Series(speaker_names(rows), rows.index, "str"))
+    speakers = rows["speaker"].where(is_known, rows["utterance_id"])
     rename = "rename it, or give --anonymise"
-    _refuse_bad("utterance_id", utterances, rename)
+    _refuse_bad("utterance_id", rows["utterance_id"], rename)
     _refuse_bad("speaker", speakers, rename)
     _refuse_bad("emotion", filter(None, rows["emotion"]), "rename it in the manifest")
-    ids = _ids(utterances, speakers, is_known)
+    ids = _ids(rows["utterance_id"], speakers, is_known)
     # UTF-8 keeps the order of code points, so this is the order of the bytes.
     return rows.assign(id=ids, kaldi_speaker=speakers).sort_values("id")
 
@@ -90,33 +89,35 @@ def _has_control(name: str) -> bool:
     return any(character < " " or character == "\x7f" for character in name)
 
 
-def _ids(utterances: list[str], speakers: list[str], is_known: list[bool]) -> list[str]:
-    rows = list(zip(utterances, speakers, is_known, strict=True))
-    short = [u if not known or u.startswith(s) else f"{s}-{u}" for u, s, known in rows]
-    long = [f"{s}-{u}" if known else u for u, s, known in rows]
-    both = {s for _, s, known in rows if known} & {u for u, _, known in rows if not known}
-    problem = f"{min(both)!r} is a speaker, and an utterance without one" if both else ""
-    for ids in (short, long):
-        found = problem or _problem(ids, speakers)
-        if not found:
+def _ids(utterances: pd.Series, speakers: pd.Series, is_known: pd.Series) -> pd.Series:
+    both = set(speakers[is_known]) & set(utterances[~is_known])
+    found = f"{min(both)!r} is a speaker, and an utterance without one" if both else ""
+    long = (speakers + "-" + utterances).where(is_known, utterances)
+    pairs = zip(utterances, speakers, strict=True)
+    is_long = np.fromiter((not u.startswith(s) for u, s in pairs), bool, len(utterances))
+    for ids in (long.where(is_long, utterances), long):
+        problem = found or _problem(ids, speakers)
+        if not problem:
             return ids
-    message = f"{found}; expected utterances that sort like their speakers"
+    message = f"{problem}; expected utterances that sort like their speakers"
     raise ExportError(f"{message}; rename them, or give --anonymise")
 
 
-def _problem(ids: Sequence[str], speakers: Sequence[str]) -> str:
+def _problem(ids: pd.Series, speakers: pd.Series) -> str:
     """Say what is wrong with these names; empty if nothing is."""
-    for (name, speaker), (next_name, next_speaker) in pairwise(
-        sorted(zip(ids, speakers, strict=True))
-    ):
-        if name == next_name:
-            return f"two utterances would be called {name!r}"
-        if speaker > next_speaker:
-            return (
-                f"utterance {name!r} of speaker {speaker!r} sorts before {next_name!r} of speaker "
-                f"{next_speaker!r}"
-            )
-    return ""
+    ids = ids.sort_values(kind="stable")
+    speakers = speakers.loc[ids.index]
+    is_twice = ids.array[1:] == ids.array[:-1]
+    is_wrong = np.asarray(is_twice | (speakers.array[:-1] > speakers.array[1:]), bool)
+    if not is_wrong.any():
+        return ""
+    at = int(is_wrong.argmax())
+    if ids.iloc[at] == ids.iloc[at + 1]:
+        return f"two utterances would be called {ids.iloc[at]!r}"
+    return (
+        f"utterance {ids.iloc[at]!r} of speaker {speakers.iloc[at]!r} sorts before "
+        f"{ids.iloc[at + 1]!r} of speaker {speakers.iloc[at + 1]!r}"
+    )
 
 
 def _genders(rows: pd.DataFrame) -> list[tuple[str, str]]:
@@ -126,14 +127,14 @@ def _genders(rows: pd.DataFrame) -> list[tuple[str, str]]:
     return list(zip(certain["kaldi_speaker"], certain["gender"], strict=True))
 
 
-def _write_matrices(content: Content, rows: pd.DataFrame, path: Path) -> list[int]:
+def _write_matrices(content: Content, rows: pd.DataFrame, path: Path) -> NDArray[np.int64]:
     """Write one binary float32 matrix a row; where each begins, in bytes, behind its name."""
-    offsets = []
+    offsets = np.empty(len(rows), np.int64)
     with path.open("wb") as file:
-        for number, name in zip(rows.index, rows["id"], strict=True):
+        for i, (number, name) in enumerate(zip(rows.index, rows["id"], strict=True)):
             matrix = content.stack(number)[0].astype("<f4")
             file.write(f"{name} ".encode())
-            offsets.append(file.tell())
+            offsets[i] = file.tell()
             shape = struct.pack("<bibi", 4, matrix.shape[0], 4, matrix.shape[1])
             file.write(b"\0BFM " + shape)
             file.write(np.ascontiguousarray(matrix).data)
