@@ -6,13 +6,14 @@ trainings that had left that speaker out: nothing of the speaker is in it. So fo
 (leave one speaker out) a candidate can be chosen that the fold's test speaker has no part in.
 
 Prints, for every candidate, the UAR pooled over all ten trainings (one default is chosen by it: every
-speaker has a part in that choice, and docs/method.md says so), of the network and of the linear SVM;
+speaker has a part in that choice, and docs/method.md says so), of the classifier and of the linear SVM;
 with ``--nested`` also the UAR of leaving one speaker out, each fold with what its inner score chose.
 
     python benchmarks/choose_defaults.py m.csv --workdir runs --candidates benchmarks/candidates.toml
 
 A candidate names a recipe (whose features and views have been extracted) and what differs from the
-default: views, n_components, balance, and fields of the classifier.
+default: views, n_components, balance, and fields of the network (``classifier``) and the linear path
+(``linear``).
 """
 
 import argparse
@@ -26,6 +27,7 @@ import numpy as np
 import pandas as pd
 
 from models.blstm_attention_dnn import ClassifierSettings
+from models.linear_path import LinearPathSettings
 from models.linear_svm import uar
 from models.settings import from_mapping
 from pipeline.stores import open_store
@@ -77,6 +79,7 @@ def prepared(given: argparse.Namespace, candidate: dict[str, Any]) -> tuple[Task
         seeds=(given.seed,),
         views=tuple(candidate.get("views", ())),
         classifier=from_mapping(ClassifierSettings, candidate.get("classifier", {})),
+        linear=from_mapping(LinearPathSettings, candidate.get("linear", {})),
         **{name: candidate[name] for name in ("n_components", "balance") if name in candidate},
     )
     dataset = load_dataset(selection, store, recipe.recipe_id)
@@ -99,9 +102,10 @@ def inner_folds(speakers: list[str], seed: int) -> list[Fold]:
 
 
 def predictions(task: Task, options: TrainOptions, normalise: str) -> pd.DataFrame:
-    """Train and test the network on all of a task's folds."""
+    """Train and test the classifier on all of a task's folds."""
     networks = make_networks(task, options)
-    return cross_validate(task, networks, normalise, options, ignore).predictions
+    whole, *_ = cross_validate(task, networks, normalise, options, ignore)
+    return whole.predictions
 
 
 def ignore(_: str) -> None:

@@ -49,8 +49,8 @@ class ClassifierSettings:
 
     Parameters
     ----------
-    lstm_units : units of each of the two directions
-    attention_units : units of the tanh layer under the attention score
+    lstm_units : units of each of the two directions; 0: no BLSTM, attention reads the segments
+    attention_units : units of the tanh layer under the attention score; 0: every segment counts alike
     dnn_units : units of the dense layers between attention and softmax
     dropout : share of values dropped in training, in [0, 1)
     segment_dropout : share of each stack's segments left out in training, others each time
@@ -63,21 +63,19 @@ class ClassifierSettings:
     lstm_units: int = 128
     attention_units: int = 64
     dnn_units: tuple[int, ...] = (64,)
-    dropout: float = 0.5
+    dropout: float = 0.4
     segment_dropout: float = 0.3
     label_smoothing: float = 0.1
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     batch_size: int = 32
-    epochs: int = 40
+    epochs: int = 20
 
     def __post_init__(self) -> None:
-        counts = {
-            "lstm_units": self.lstm_units,
-            "attention_units": self.attention_units,
-            "batch_size": self.batch_size,
-            "epochs": self.epochs,
-        }
+        for name in ("lstm_units", "attention_units"):
+            if getattr(self, name) < 0:
+                raise ClassifierError(f"{name} is {getattr(self, name)}; expected 0 or more")
+        counts = {"batch_size": self.batch_size, "epochs": self.epochs}
         counts |= {f"dnn_units[{i}]": units for i, units in enumerate(self.dnn_units)}
         for name, count in counts.items():
             if count < 1:
@@ -101,13 +99,16 @@ def weight_shapes(
     """Name and shape of every weight, in the network's order, without building anything."""
     units = settings.lstm_units
     shapes: dict[str, tuple[int, ...]] = {}
-    for direction in ("forward", "backward"):
+    for direction in ("forward", "backward") if units else ():
         shapes[f"{direction}.kernel"] = (n_features, 4 * units)
         shapes[f"{direction}.recurrent_kernel"] = (units, 4 * units)
         shapes[f"{direction}.bias"] = (4 * units,)
-    dense = [("attention", 2 * units, settings.attention_units)]
-    dense += [("score", settings.attention_units, 1)]
-    widths = (2 * units, *settings.dnn_units)
+    width = 2 * units or n_features
+    dense = []
+    if settings.attention_units:
+        dense += [("attention", width, settings.attention_units)]
+        dense += [("score", settings.attention_units, 1)]
+    widths = (width, *settings.dnn_units)
     dense += [(f"dense_{i}", widths[i], widths[i + 1]) for i in range(len(settings.dnn_units))]
     dense += [("output", widths[-1], n_labels)]
     for name, n_in, n_out in dense:
@@ -167,13 +168,11 @@ class BLSTMAttentionDNN:
         values = layers.Input((None, self.n_features), dtype="float32", name="values")
         mask = layers.Input((None,), dtype="bool", name="mask")
         dropout = [layers.Dropout(settings.dropout) for _ in range(2 + len(settings.dnn_units))]
-        steps = layers.Bidirectional(layers.LSTM(settings.lstm_units, return_sequences=True))(
-            dropout[0](values), mask=mask
-        )
-        steps = dropout[1](steps)
-        score = layers.Dense(settings.attention_units, activation="tanh")(steps)
-        score = ops.squeeze(layers.Dense(1)(score), axis=-1)
-        attention = ops.softmax(ops.where(mask, score, -1e9), axis=-1)
+        steps = dropout[0](values)
+        if settings.lstm_units:
+            lstm = layers.LSTM(settings.lstm_units, return_sequences=True)
+            steps = dropout[1](layers.Bidirectional(lstm)(steps, mask=mask))
+        attention = self._attention(steps, mask)
         state = ops.einsum("bt,btu->bu", attention, steps)
         for units, drop in zip(settings.dnn_units, dropout[2:], strict=True):
             state = drop(layers.Dense(units, activation="relu")(state))
@@ -181,7 +180,8 @@ class BLSTMAttentionDNN:
         self._trainer = keras.Model([values, mask], probabilities)
         self._reader = keras.Model([values, mask], [probabilities, attention])
         # A layer that drops nothing draws nothing.
-        self._seeds = [own.seed_generator.state for own in dropout if settings.dropout]
+        used = dropout if settings.lstm_units else [dropout[0], *dropout[2:]]
+        self._seeds = [own.seed_generator.state for own in used if settings.dropout]
         # Measured on a CPU: XLA makes TensorFlow's recurrent loop three times slower.
         jit = False if backend_name() == "tensorflow" else "auto"
         self._optimizer = keras.optimizers.AdamW(
@@ -190,6 +190,15 @@ class BLSTMAttentionDNN:
         loss = keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
         self._trainer.compile(self._optimizer, loss, jit_compile=jit)
         self._reader.compile(jit_compile=jit)
+
+    def _attention(self, steps: Any, mask: Any) -> Any:  # noqa: ANN401 - the backend's tensors
+        """Weight of each step, shape (n_stacks, n_steps); rows sum to 1."""
+        if not self.settings.attention_units:
+            real = ops.cast(mask, "float32")
+            return real / ops.sum(real, axis=-1, keepdims=True)
+        score = layers.Dense(self.settings.attention_units, activation="tanh")(steps)
+        score = ops.squeeze(layers.Dense(1)(score), axis=-1)
+        return ops.softmax(ops.where(mask, score, -1e9), axis=-1)
 
     def reset(self, seed: int) -> None:
         """Start over: weights, dropout and optimizer as if newly built with this seed."""

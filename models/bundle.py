@@ -1,14 +1,17 @@
 """A trained classifier on disk: JSON settings and arrays, nothing that is code.
 
-Format 2
+Format 3
 --------
 A folder with
 
 ``bundle.json``
-    ``format`` (2), ``labels``, ``recipe_id``, ``recipe_json``, ``feature_dim``, ``seeds``,
-    ``normalisation`` and ``classifier`` (settings), ``card`` (model card: text, numbers).
+    ``format`` (3), ``labels``, ``recipe_id``, ``recipe_json``, ``feature_dim``, ``seeds``,
+    ``normalisation`` and ``classifier`` (settings), ``linear_share``, ``card`` (model card: text,
+    numbers).
 ``normalisation.npz``
     what the normalisation fitted, see `models.normalisation.array_shapes`.
+``linear.npz``
+    what the linear path fitted, see `models.linear_path.array_shapes`; not where its share is 0.
 ``seed-<n>.npz``
     the weights of one final model a seed, see `models.blstm_attention_dnn.weight_shapes`.
 
@@ -35,6 +38,14 @@ from models.blstm_attention_dnn import (
     ClassifierSettings,
     weight_shapes,
 )
+from models.linear_path import (
+    LinearPath,
+    LinearPathError,
+    LinearPathSettings,
+    linear_path_of,
+    pooled,
+)
+from models.linear_path import array_shapes as linear_shapes
 from models.normalisation import (
     Normalisation,
     NormalisationError,
@@ -42,6 +53,7 @@ from models.normalisation import (
     array_shapes,
 )
 from models.settings import SettingsError, from_mapping, parse_object
+from models.utterance_vectors import utterance_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +61,7 @@ if TYPE_CHECKING:
 
 Card: TypeAlias = "dict[str, str | int | float | bool | None]"
 
-FORMAT = 2
+FORMAT = 3
 MAX_JSON_BYTES = 1 << 20
 MAX_BYTES = 1 << 30
 """The most that the arrays of one bundle may take, all seeds together."""
@@ -74,6 +86,8 @@ class Bundle:
     normalisation : fitted on all training utterances
     classifier : settings of the network
     weights : seed -> the weights of its final model
+    linear_share : the linear path's, see `models.linear_path`
+    linear : that path, fitted on all training utterances; None where its share is 0
     card : model card: what it was trained on, how well it did, what it is not for
     """
 
@@ -84,6 +98,8 @@ class Bundle:
     normalisation: Normalisation
     classifier: ClassifierSettings
     weights: Mapping[int, Mapping[str, np.ndarray]]
+    linear_share: float = 0.0
+    linear: LinearPath | None = None
     card: Card
 
     @property
@@ -135,7 +151,19 @@ class Predictor:
             probabilities.append(outputs[0])
             attention.append(outputs[1])
         averaged = [np.stack(own).mean(axis=0) for own in zip(*attention, strict=True)]
-        return np.stack(probabilities).mean(axis=0), averaged
+        return np.stack(self._pooled(probabilities, stacks, speakers)).mean(axis=0), averaged
+
+    def _pooled(
+        self,
+        probabilities: list[np.ndarray],
+        stacks: Sequence[np.ndarray],
+        speakers: Sequence[str],
+    ) -> list[np.ndarray]:
+        """Pool each seed's probabilities with the linear path's scores, if there is such a path."""
+        if self._bundle.linear is None or not stacks:
+            return probabilities
+        scores = self._bundle.linear.scores(utterance_vectors(stacks), speakers)
+        return [pooled(own, scores, self._bundle.linear_share) for own in probabilities]
 
 
 def save_bundle(bundle: Bundle, folder: Path) -> None:
@@ -175,6 +203,7 @@ def _write(bundle: Bundle, folder: Path) -> None:
         "seeds": list(bundle.weights),
         "normalisation": asdict(bundle.normalisation.settings),
         "classifier": asdict(bundle.classifier),
+        "linear_share": bundle.linear_share,
         "card": bundle.card,
     }
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
@@ -183,6 +212,8 @@ def _write(bundle: Bundle, folder: Path) -> None:
         file.flush()
         os.fsync(file.fileno())
     write_arrays(folder / "normalisation.npz", bundle.normalisation.arrays)
+    if bundle.linear is not None:
+        write_arrays(folder / "linear.npz", bundle.linear.arrays)
     for seed, weights in bundle.weights.items():
         write_arrays(folder / f"seed-{seed}.npz", weights)
     _sync(folder)
@@ -210,6 +241,7 @@ def load_bundle(folder: Path) -> Bundle:
     except (
         ArrayFileError,
         ClassifierError,
+        LinearPathError,
         NormalisationError,
         SettingsError,
         OSError,
@@ -222,7 +254,8 @@ def _load(folder: Path) -> Bundle:
     normalisation = from_mapping(NormalisationSettings, document["normalisation"], complete=True)
     classifier = from_mapping(ClassifierSettings, document["classifier"], complete=True)
     feature_dim, labels = document["feature_dim"], document["labels"]
-    check_limits(labels, document["seeds"], feature_dim, normalisation, classifier)
+    linear = LinearPathSettings(share=document["linear_share"])
+    check_limits(labels, document["seeds"], feature_dim, normalisation, classifier, linear)
     fitted = array_shapes(normalisation, feature_dim)
     needed = weight_shapes(classifier, normalisation.n_components or feature_dim, len(labels))
     return Bundle(
@@ -237,8 +270,17 @@ def _load(folder: Path) -> Bundle:
         weights={
             seed: read_arrays(folder / f"seed-{seed}.npz", needed) for seed in document["seeds"]
         },
+        linear_share=linear.share,
+        linear=_linear_path(folder, normalisation.standardise, feature_dim, len(labels))
+        if linear.share
+        else None,
         card=document["card"],
     )
+
+
+def _linear_path(folder: Path, kind: str, feature_dim: int, n_labels: int) -> LinearPath:
+    shapes = linear_shapes(kind, feature_dim, n_labels)
+    return linear_path_of(kind, read_arrays(folder / "linear.npz", shapes))
 
 
 def check_limits(
@@ -247,6 +289,7 @@ def check_limits(
     feature_dim: int,
     normalisation: NormalisationSettings,
     classifier: ClassifierSettings,
+    linear: LinearPathSettings,
 ) -> None:
     """Refuse what no bundle may hold; a training asks beforehand.
 
@@ -255,7 +298,7 @@ def check_limits(
     labels : class names
     seeds : one final model each
     feature_dim : columns of a stack as the store has it
-    normalisation, classifier : settings
+    normalisation, classifier, linear : settings
 
     Raises
     ------
@@ -278,7 +321,10 @@ def check_limits(
         )
     n_inputs = normalisation.n_components or feature_dim
     needed = weight_shapes(classifier, n_inputs, len(labels))
-    _check_size([array_shapes(normalisation, feature_dim), *[needed] * len(seeds)])
+    fitted = [array_shapes(normalisation, feature_dim)]
+    if linear.share:
+        fitted.append(linear_shapes(normalisation.standardise, feature_dim, len(labels)))
+    _check_size([*fitted, *[needed] * len(seeds)])
 
 
 def _is_name(label: str) -> bool:
@@ -311,6 +357,7 @@ def _document(path: Path) -> dict[str, Any]:
         "seeds": list,
         "normalisation": dict,
         "classifier": dict,
+        "linear_share": float,
         "card": dict,
     }
     if set(document) != set(kinds):

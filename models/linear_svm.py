@@ -1,8 +1,7 @@
-"""The baseline: one vector an utterance and a linear support vector machine.
+"""The baseline: one vector an utterance (`models.utterance_vectors`) and a linear support vector machine.
 
 Conventions
 -----------
-* An utterance's vector is the mean and the standard deviation of each feature over its segments.
 * C is chosen among the training speakers alone, by leaving groups of them out in turn.
 * The kernel of all utterances is computed once a fold, every C and inner fold is a part of it.
 """
@@ -18,6 +17,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.svm import SVC
 
 from models.normalisation import NormalisationSettings, fit_normalisation
+from models.utterance_vectors import standardised
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,25 +58,6 @@ def uar(truth: np.ndarray, heard: np.ndarray) -> float:
     return float(recall_score(truth, heard, labels=np.unique(truth), average="macro"))
 
 
-def utterance_vectors(stacks: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean and deviation over segments.
-
-    Parameters
-    ----------
-    stacks : float32, each of shape (n_i, n_features), n_i >= 1
-
-    Returns
-    -------
-    float32, shape (n_stacks, 2 * n_features)
-
-    Examples
-    --------
-    >>> utterance_vectors([np.array([[1.0], [3.0]], np.float32)]).tolist()
-    [[2.0, 1.0]]
-    """
-    return np.stack([np.concatenate([s.mean(axis=0), s.std(axis=0)]) for s in stacks])
-
-
 def standardise(
     vectors: np.ndarray, speakers: Sequence[str], train: np.ndarray, kind: str
 ) -> np.ndarray:
@@ -92,15 +73,7 @@ def standardise(
     fitted = fit_normalisation(
         [vectors[train]], ["all of them"], NormalisationSettings(standardise=kind, n_components=0)
     )
-    names = np.asarray(speakers, dtype=object)
-    different = sorted(set(speakers))
-    rows = [np.flatnonzero(names == name) for name in different]
-    result = np.empty_like(vectors)
-    for own, part in zip(
-        rows, fitted.transform([vectors[own] for own in rows], different), strict=True
-    ):
-        result[own] = part
-    return result
+    return standardised(fitted, vectors, speakers)
 
 
 def linear_kernel(vectors: np.ndarray, train: np.ndarray) -> np.ndarray:

@@ -27,5 +27,5 @@ REPRODUCTIONS = {
 }
 """Name of the corpus' reader -> its experiment."""
 
-VIEWS = ("speed-0.9", "speed-1.1")
+VIEWS = ("speed-0.9", "speed-1.1", "noise-20db")
 """Views that training utterances are also seen through: the paper's enhancement."""

@@ -17,7 +17,7 @@ from pipeline.cross_corpus import SecondCorpus, load_second_corpus, with_second_
 from pipeline.progress import meter
 from pipeline.session import Session
 from pipeline.workdir import Workdir
-from reports.evaluation_names import baseline_words
+from reports.evaluation_names import evaluation_words
 from reports.page import write_report
 from stages.dataset import load_dataset, select
 from stages.frontend.audio import AudioError
@@ -168,11 +168,12 @@ def summary(fields: dict[str, Any]) -> str:
     mark = _short(fields["warning"])
     normalise = fields["normalise"]
     interval = _interval(fields["uar_interval"])
-    numbers = [f"UAR {fields['uar_pooled']:.1f} BLSTM, {NORMALISED[normalise]}{interval}"]
+    ours = "BLSTM and linear path" if fields["parts"] else "BLSTM"
+    numbers = [f"UAR {fields['uar_pooled']:.1f} {ours}, {NORMALISED[normalise]}{interval}"]
     if normalise == "speaker":
-        numbers.append(f"UAR {fields['uar_inductive']:.1f} BLSTM, {NORMALISED['train']}")
-    for name, uar in fields["baselines"].items():
-        words, kind = baseline_words(name)
+        numbers.append(f"UAR {fields['uar_inductive']:.1f} {ours}, {NORMALISED['train']}")
+    for name, uar in (fields["parts"] | fields["baselines"]).items():
+        words, kind = evaluation_words(name)
         normalised = f", {NORMALISED[kind]}" if kind else ""
         numbers.append(f"UAR {uar:.1f} {words}{normalised}, the same folds")
     return "\n".join(

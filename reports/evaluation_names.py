@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-NETWORK = "blstm_attention_dnn"
 CLASSIFIERS = {
-    NETWORK: "BLSTM, attention, DNN",
+    "blstm_attention_dnn_linear": "BLSTM, attention, DNN and linear path",
+    "blstm_attention_dnn": "BLSTM, attention, DNN",
+    "linear_path": "Linear path",
     "linear_svm": "Linear SVM",
     "majority": "Majority class",
 }
+STEMS = {"svm": "linear_svm", "network": "blstm_attention_dnn", "linear": "linear_path"}
+"""What an evaluation's name begins with, unless with its features -> its classifier."""
+
 FEATURES = {
     "egemaps": "openSMILE eGeMAPSv02",
     "compare": "openSMILE ComParE_2016",
@@ -34,12 +38,12 @@ def classifier_words(classifier: str, features: str = "") -> str:
     return f"{words} on {FEATURES.get(features, features)}" if features else words
 
 
-def baseline_words(name: str) -> tuple[str, str]:
-    """Say what a baseline's evaluation is, and which normalisation it has.
+def evaluation_words(name: str) -> tuple[str, str]:
+    """Say what an evaluation is, and which normalisation it has.
 
     Parameters
     ----------
-    name : ``svm-speaker``, ``egemaps-train``, ``majority``, ...
+    name : ``svm-speaker``, ``network-train``, ``egemaps-train``, ``majority``, ...
 
     Returns
     -------
@@ -48,15 +52,23 @@ def baseline_words(name: str) -> tuple[str, str]:
 
     Examples
     --------
-    >>> baseline_words("egemaps-train"), baseline_words("majority")
+    >>> evaluation_words("egemaps-train"), evaluation_words("majority")
     (('linear SVM on openSMILE eGeMAPSv02', 'train'), ('majority class', ''))
+    >>> evaluation_words("network-speaker")
+    ('BLSTM, attention, DNN', 'speaker')
     """
     stem, _, normalise = name.rpartition("-")
     if normalise not in NORMALISATIONS:
         stem, normalise = name, ""
+    classifier = STEMS.get(stem, stem)
     words = (
-        classifier_words(stem)
-        if stem in CLASSIFIERS
-        else classifier_words("linear_svm", "" if stem == "svm" else stem)
+        classifier_words(classifier)
+        if classifier in CLASSIFIERS
+        else classifier_words("linear_svm", stem)
     )
-    return words[:1].lower() + words[1:], normalise
+    return _in_a_sentence(words), normalise
+
+
+def _in_a_sentence(words: str) -> str:
+    """Begin with a small letter, unless with an abbreviation."""
+    return words if words[1:2].isupper() else words[:1].lower() + words[1:]

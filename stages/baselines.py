@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.linear_svm import predict_fold, standardise, utterance_vectors
+from models.linear_svm import predict_fold, standardise
 from models.mixed_features import common_units, fill_gaps
+from models.utterance_vectors import utterance_vectors
 from stages.crossvalidate import Evaluation, prediction_table
 
 if TYPE_CHECKING:

@@ -1,9 +1,9 @@
-"""Cross-validation of the network over folds that share neither speakers nor audio.
+"""Cross-validation of the classifier over folds that share neither speakers nor audio.
 
 Conventions
 -----------
 Mean, deviation and principal components are fitted on a fold's training part alone, its views
-included; the network is trained once, on all of that part, for a fixed number of epochs. With
+included, and so is the linear path; the network is trained once, on all of that part, for a fixed number of epochs. With
 ``speaker`` a test speaker's segments are standardised by that speaker's own statistics: no label
 is used, but it is *transductive*.
 """
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from models.fitting import fit
+from models.linear_path import pooled, probabilities_of
 from models.normalisation import standardise_by_speaker
 from stages.side_by_side import side_by_side
 
@@ -32,18 +33,24 @@ if TYPE_CHECKING:
     from stages.training_task import Task
 
 
+NETWORK = "blstm_attention_dnn"
+LINEAR = "linear_path"
+WITH_LINEAR = "blstm_attention_dnn_linear"
+"""The classifier, network and linear path together."""
+
+
 @dataclass(kw_only=True)
 class Evaluation:
     """One classifier with one normalisation, evaluated on all folds.
 
     Parameters
     ----------
-    name : ``speaker``, ``svm-train``, ...
-    classifier : ``blstm_attention_dnn``, ``linear_svm`` or ``majority``
+    name : ``speaker``, ``network-speaker``, ``svm-train``, ...
+    classifier : `WITH_LINEAR`, `NETWORK`, `LINEAR`, ``linear_svm`` or ``majority``
     features : whose features, such as ``egemaps``; empty: the store's own
     normalise : ``none``, ``train`` or ``speaker``
     tables : one a fold and seed; columns as `reports.metrics` has them, and ``evaluation``
-    curves : one learning curve a fold and seed; the SVM has none
+    curves : one learning curve a fold and seed, of the network; others have none
     attention : row -> float32 (n_segments,), of the first seed
     chosen_c : fold -> the SVM's C
     """
@@ -69,43 +76,48 @@ def cross_validate(
     normalise: str,
     options: TrainOptions,
     tick: Callable[[str], None],
-) -> Evaluation:
-    """Train and test the network, every fold with every seed.
+) -> list[Evaluation]:
+    """Train and test the classifier, every fold with every seed.
 
     Parameters
     ----------
     task : what to learn
     networks : as many folds are trained side by side; how many there are changes no result
     normalise : ``none``, ``train`` or ``speaker``
-    options : seeds, balance
+    options : seeds, balance, the linear path
     tick : told of each training that is done, in the order of the folds
+
+    Returns
+    -------
+    the classifier, named as `normalise`; after it, if it has a linear path, the network and the path alone
     """
-    evaluation = Evaluation(name=normalise, classifier="blstm_attention_dnn", normalise=normalise)
     versions, kind = task.versions, normalise
+    vectors = task.vectors if options.linear.share else []
     if kind == "speaker":  # no fold has a say in a speaker's own statistics: once is enough
         versions, kind = [standardise_by_speaker(own, task.speakers) for own in versions], "none"
 
-    def work(network: BLSTMAttentionDNN, number: int, stop: Event) -> list[_Trained]:
+    def work(network: BLSTMAttentionDNN, number: int, stop: Event) -> _Outcome:
         fold = task.folds[number]
         fitted = task.normalisation(kind, fold.train, versions)
         learned = task.part(fitted, versions, fold.train)
-        tested = fitted.transform(
-            [versions[0][row] for row in fold.test], [task.speakers[row] for row in fold.test]
+        speakers = [task.speakers[row] for row in fold.test]
+        tested = fitted.transform([versions[0][row] for row in fold.test], speakers)
+        scores = None
+        if vectors:
+            path = task.linear_path(normalise, fold.train, vectors, options)
+            scores = path.scores(vectors[0][fold.test], speakers)
+        return _Outcome(
+            scores,
+            [_train(network, learned, tested, options, seed, stop) for seed in options.seeds],
         )
-        return [_train(network, learned, tested, options, seed, stop) for seed in options.seeds]
 
+    evaluations = _empty_evaluations(normalise, options)
     with closing(side_by_side(work, networks, range(len(task.folds)))) as results:
-        for fold, trained in zip(task.folds, results, strict=True):
-            for seed, own in zip(options.seeds, trained, strict=True):
-                table = prediction_table(
-                    task, fold, own.probabilities, seed=seed, name=evaluation.name
-                )
-                evaluation.tables.append(table)
-                curve = {"fold": fold.name, "seed": seed, "train_loss": own.losses}
-                evaluation.curves.append(curve)
+        for fold, outcome in zip(task.folds, results, strict=True):
+            _note(evaluations, task, fold, outcome, options)
+            for seed in options.seeds:
                 tick(f"{normalise}-normalised, fold {fold.name}, seed {seed}")
-            evaluation.attention |= dict(zip(fold.test.tolist(), trained[0].attention, strict=True))
-    return evaluation
+    return evaluations
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +127,14 @@ class _Trained:
     losses: list[float]
     probabilities: np.ndarray
     attention: list[np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What both paths say of a fold's test part: the linear one, if there is one, and each seed's network."""
+
+    scores: np.ndarray | None
+    trained: list[_Trained]
 
 
 def _train(
@@ -127,6 +147,40 @@ def _train(
 ) -> _Trained:
     losses = fit(network, learned, seed=seed, balance=options.balance, stop=stop)
     return _Trained(losses, *network.predict(tested))
+
+
+def _empty_evaluations(normalise: str, options: TrainOptions) -> list[Evaluation]:
+    if not options.linear.share:
+        return [Evaluation(name=normalise, classifier=NETWORK, normalise=normalise)]
+    return [
+        Evaluation(name=f"{stem}{normalise}", classifier=classifier, normalise=normalise)
+        for stem, classifier in (("", WITH_LINEAR), ("network-", NETWORK), ("linear-", LINEAR))
+    ]
+
+
+def _note(
+    evaluations: list[Evaluation], task: Task, fold: Fold, outcome: _Outcome, options: TrainOptions
+) -> None:
+    """Add a fold's predictions to the classifier's evaluation and its parts'."""
+    scores, share = outcome.scores, options.linear.share
+    whole, *parts = evaluations
+
+    def add(evaluation: Evaluation, seed: int, probabilities: np.ndarray) -> None:
+        table = prediction_table(task, fold, probabilities, seed=seed, name=evaluation.name)
+        evaluation.tables.append(table)
+
+    for seed, own in zip(options.seeds, outcome.trained, strict=True):
+        curve = {"fold": fold.name, "seed": seed, "train_loss": own.losses}
+        whole.curves.append(curve)
+        if scores is None:
+            add(whole, seed, own.probabilities)
+        else:
+            add(whole, seed, pooled(own.probabilities, scores, share))
+            add(parts[0], seed, own.probabilities)
+    if scores is not None:  # chance plays no part in it: there is one seed
+        add(parts[1], options.seeds[0], probabilities_of(scores))
+    attention = outcome.trained[0].attention
+    whole.attention |= dict(zip(fold.test.tolist(), attention, strict=True))
 
 
 def prediction_table(

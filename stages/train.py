@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from models.blstm_attention_dnn import BLSTMAttentionDNN
@@ -141,8 +142,9 @@ def _evaluate_all(
     tick: Tick,
 ) -> list[Evaluation]:
     kinds = _kinds(options)
-    evaluations = [cross_validate(task, networks, kind, options, tick) for kind in kinds]
-    return evaluations + cross_validate_baselines(task, kinds, options, rivals, tick)
+    own = [cross_validate(task, networks, kind, options, tick) for kind in kinds]
+    baselines = cross_validate_baselines(task, kinds, options, rivals, tick)
+    return [*chain.from_iterable(own), *baselines]
 
 
 def _final_models(
@@ -160,6 +162,9 @@ def _final_models(
         fit(network, everything, seed=seed, balance=options.balance)
         weights[seed] = network.weights()
         tick(f"final model, seed {seed}")
+    linear = None
+    if options.linear.share:
+        linear = task.linear_path(options.bundled, task.learnt_rows, task.vectors, options)
     return Bundle(
         labels=task.labels,
         recipe_id=task.dataset.recipe_id,
@@ -168,6 +173,8 @@ def _final_models(
         normalisation=fitted,
         classifier=options.classifier,
         weights=weights,
+        linear_share=options.linear.share,
+        linear=linear,
         card=card,
     )
 
@@ -176,6 +183,11 @@ def _result(
     task: Task, options: TrainOptions, metrics: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     headline = metrics[options.normalise]
+    uars = {name: own["uar_pooled"] for name, own in metrics.items()}
+    own, parts = (
+        _kinds(options),
+        [name for name in uars if name.startswith(("network-", "linear-"))],
+    )
     names = (
         "uar_pooled", "uar_ensemble", "uar_interval", "uar_interval_utterances", "uar_fold_mean",
         "uar_fold_sd", "uar_seeds", "wa", "macro_f1", "recall_by_class",
@@ -185,9 +197,8 @@ def _result(
         "uar_inductive": metrics[options.inductive]["uar_pooled"],
         "normalise": options.normalise,
         "transductive": options.is_transductive,
-        "baselines": {
-            name: own["uar_pooled"] for name, own in metrics.items() if name not in _kinds(options)
-        },
+        "parts": {name: uars[name] for name in parts},
+        "baselines": {name: uar for name, uar in uars.items() if name not in {*own, *parts}},
         "seeds": list(options.seeds),
         "recipe_id": task.dataset.recipe_id,
         "generation": task.dataset.generation,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from features_cache.keys import CLEAN
 from models.blstm_attention_dnn import ClassifierSettings
 from models.fitting import BALANCES
+from models.linear_path import LinearPathSettings
 from models.linear_svm import SVMSettings
 from models.normalisation import STANDARDISE
 
@@ -31,7 +32,8 @@ class TrainOptions:
     own_svm : evaluate the linear SVM on the same features and folds, too
     speaker_bundle : normalise the bundle by speaker, not inductively; needs ``speaker`` above
     n_examples : utterances kept with their attention for the report
-    classifier, svm : settings of the two classifiers
+    classifier, linear : settings of the network and of the linear path beside it
+    svm : settings of the baseline
     """
 
     folds: str = "speaker"
@@ -44,6 +46,7 @@ class TrainOptions:
     speaker_bundle: bool = False
     n_examples: int = 6
     classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
+    linear: LinearPathSettings = field(default_factory=LinearPathSettings)
     svm: SVMSettings = field(default_factory=SVMSettings)
 
     def __post_init__(self) -> None:

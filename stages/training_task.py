@@ -9,7 +9,9 @@ import numpy as np
 
 from models.bundle import BundleError, check_limits
 from models.fitting import LabelledStacks
+from models.linear_path import LinearPath, fit_linear_path
 from models.normalisation import Normalisation, NormalisationSettings, fit_normalisation
+from models.utterance_vectors import utterance_vectors
 from stages.cross_corpus import check_test_labels, cross_fold
 from stages.folds import Audio, Fold, FoldError, make_folds, speaker_names
 from stages.train_options import TrainError
@@ -64,6 +66,29 @@ class Task:
         speakers = [self.speakers[row] for row in rows]
         own, *views = (fitted.transform([each[row] for row in rows], speakers) for each in versions)
         return LabelledStacks(stacks=own, targets=self.targets[rows], views=views)
+
+    @property
+    def vectors(self) -> list[np.ndarray]:
+        """The utterances' vectors for the linear path, and after them those of each view."""
+        return [utterance_vectors(own) for own in self.versions]
+
+    def linear_path(
+        self,
+        kind: str,
+        rows: np.ndarray,
+        vectors: Sequence[np.ndarray],
+        options: TrainOptions,
+    ) -> LinearPath:
+        """Fit the linear path on some rows of `vectors` and their views."""
+        return fit_linear_path(
+            [own[rows] for own in vectors],
+            self.targets[rows],
+            [self.speakers[row] for row in rows],
+            n_labels=len(self.labels),
+            kind=kind,
+            penalty=options.linear.penalty,
+            balanced=options.balance != "none",
+        )
 
     @property
     def learnt_rows(self) -> np.ndarray:
@@ -172,6 +197,7 @@ def _check_bundle(task: Task, options: TrainOptions) -> None:
             task.dataset.stacks[0].shape[1],
             NormalisationSettings(standardise=options.bundled, n_components=task.n_components),
             options.classifier,
+            options.linear,
         )
     except BundleError as error:
         raise TrainError(f"no bundle could be made of this training: {error}") from error

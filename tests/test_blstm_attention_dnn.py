@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,22 @@ from models.blstm_attention_dnn import (
 )
 from tests.toy_dataset import SMALL_NETWORK as SMALL
 
+FORMS = {
+    "whole": SMALL,
+    "no BLSTM": replace(SMALL, lstm_units=0),
+    "no attention": replace(SMALL, attention_units=0),
+    "neither": replace(SMALL, lstm_units=0, attention_units=0, dnn_units=()),
+}
+
 
 @pytest.fixture(scope="module")
 def network() -> BLSTMAttentionDNN:
     return BLSTMAttentionDNN(SMALL, n_features=5, n_labels=3)
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def form(request: pytest.FixtureRequest) -> BLSTMAttentionDNN:
+    return BLSTMAttentionDNN(FORMS[request.param], n_features=5, n_labels=3)
 
 
 def make_stacks(n: int) -> list[np.ndarray]:
@@ -30,34 +43,47 @@ def make_stacks(n: int) -> list[np.ndarray]:
     return [rng.normal(size=(rng.integers(1, 20), 5)).astype(np.float32) for _ in range(n)]
 
 
-def test_padding_never_changes_a_prediction(network: BLSTMAttentionDNN) -> None:
-    network.reset(0)
+def test_padding_never_changes_a_prediction(form: BLSTMAttentionDNN) -> None:
+    form.reset(0)
     stacks = make_stacks(20)
-    together, attention = network.predict(stacks)
+    together, attention = form.predict(stacks)
     longest = np.concatenate([stacks[0]] * 30)
     for number, stack in enumerate(stacks):
-        beside, own = network.predict([longest, stack])
+        beside, own = form.predict([longest, stack])
         np.testing.assert_allclose(beside[1], together[number], atol=1e-6)
         np.testing.assert_allclose(own[1], attention[number], atol=1e-6)
 
 
-def test_attention_has_one_weight_a_segment_and_sums_to_one(network: BLSTMAttentionDNN) -> None:
-    network.reset(0)
+def test_attention_has_one_weight_a_segment_and_sums_to_one(form: BLSTMAttentionDNN) -> None:
+    form.reset(0)
     stacks = make_stacks(9)
-    probabilities, attention = network.predict(stacks)
+    probabilities, attention = form.predict(stacks)
     assert [len(own) for own in attention] == [len(stack) for stack in stacks]
     np.testing.assert_allclose([own.sum() for own in attention], 1, atol=1e-5)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
 def test_weights_have_the_shapes_told_beforehand_and_come_out_as_they_went_in(
-    network: BLSTMAttentionDNN,
+    form: BLSTMAttentionDNN,
 ) -> None:
-    fresh = initial_weights(SMALL, 5, 3, seed=9)
-    network.set_weights(fresh)
-    out = network.weights()
-    assert {name: value.shape for name, value in out.items()} == weight_shapes(SMALL, 5, 3)
+    fresh = initial_weights(form.settings, 5, 3, seed=9)
+    form.set_weights(fresh)
+    out = form.weights()
+    assert {name: value.shape for name, value in out.items()} == weight_shapes(form.settings, 5, 3)
     assert all(np.array_equal(out[name], fresh[name]) for name in fresh)
+
+
+def test_without_attention_every_segment_counts_alike() -> None:
+    plain = BLSTMAttentionDNN(FORMS["neither"], n_features=5, n_labels=3)
+    plain.reset(0)
+    stacks = make_stacks(5)
+    probabilities, attention = plain.predict(stacks)
+    for stack, own in zip(stacks, attention, strict=True):
+        np.testing.assert_allclose(own, 1 / len(stack), atol=1e-6)
+    weights = plain.weights()
+    logits = np.array([s.mean(axis=0) for s in stacks]) @ weights["output.kernel"]
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
 def test_recurrent_kernels_start_orthogonal() -> None:
@@ -136,7 +162,8 @@ def test_foreign_stacks_are_refused(network: BLSTMAttentionDNN, shape: tuple[int
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"lstm_units": 0}, "lstm_units is 0"),
+        ({"lstm_units": -1}, "lstm_units is -1; expected 0 or more"),
+        ({"attention_units": -1}, "attention_units is -1"),
         ({"dnn_units": (4, 0)}, r"dnn_units\[1\] is 0"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"label_smoothing": float("nan")}, "label_smoothing is nan"),

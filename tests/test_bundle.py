@@ -4,6 +4,7 @@ import pickle
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 
 from models.blstm_attention_dnn import BLSTMAttentionDNN, ClassifierSettings, initial_weights
 from models.bundle import MAX_BYTES, Bundle, BundleError, Predictor, load_bundle, save_bundle
+from models.linear_path import fit_linear_path, pooled
 from models.normalisation import NormalisationSettings, fit_normalisation
+from models.utterance_vectors import utterance_vectors
 
 SETTINGS = ClassifierSettings(lstm_units=6, attention_units=4, dnn_units=(5,), batch_size=8)
 
@@ -29,6 +32,14 @@ def bundle() -> Bundle:
     normalisation = fit_normalisation(
         stacks, ["a"] * 6, NormalisationSettings(standardise="train", n_components=4)
     )
+    linear = fit_linear_path(
+        [utterance_vectors(stacks)],
+        np.array([0, 1] * 3),
+        ["a"] * 6,
+        n_labels=2,
+        kind="train",
+        penalty=0.5,
+    )
     return Bundle(
         labels=("Ärger", "Freude"),
         recipe_id="r1",
@@ -37,6 +48,8 @@ def bundle() -> Bundle:
         normalisation=normalisation,
         classifier=SETTINGS,
         weights={seed: initial_weights(SETTINGS, 4, 2, seed) for seed in (0, 3)},
+        linear_share=0.6,
+        linear=linear,
         card={"title": "a test", "uar": 50.0, "transductive": False, "none": None, "n": 3},
     )
 
@@ -71,12 +84,31 @@ def test_a_bundle_comes_back_as_it_was_saved(bundle: Bundle, folder: Path) -> No
     assert again.normalisation.settings == bundle.normalisation.settings
     for seed, weights in bundle.weights.items():
         assert all(np.array_equal(again.weights[seed][name], weights[name]) for name in weights)
+    assert again.linear is not None
+    assert bundle.linear is not None
+    assert again.linear_share == 0.6
+    for name, array in bundle.linear.arrays.items():
+        assert np.array_equal(again.linear.arrays[name], array)
     assert sorted(path.name for path in folder.iterdir()) == [
         "bundle.json",
+        "linear.npz",
         "normalisation.npz",
         "seed-0.npz",
         "seed-3.npz",
     ]
+
+
+def test_a_bundle_without_a_linear_path_has_no_arrays_of_one(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    save_bundle(replace(bundle, linear_share=0.0, linear=None), tmp_path / "alone")
+    again = load_bundle(tmp_path / "alone")
+    assert again.linear is None
+    assert not (tmp_path / "alone" / "linear.npz").exists()
+    stacks = make_stacks()
+    without, _ = Predictor(again).predict(stacks, ["x"] * 6)
+    with_it, _ = Predictor(bundle).predict(stacks, ["x"] * 6)
+    assert np.abs(without - with_it).max() > 0.01
 
 
 def test_predictions_are_the_mean_over_the_seeds(bundle: Bundle, folder: Path) -> None:
@@ -84,10 +116,12 @@ def test_predictions_are_the_mean_over_the_seeds(bundle: Bundle, folder: Path) -
     probabilities, attention = Predictor(load_bundle(folder)).predict(stacks, ["x"] * 6)
     network = BLSTMAttentionDNN(SETTINGS, n_features=4, n_labels=2)
     inputs = bundle.normalisation.transform(stacks, ["x"] * 6)
+    assert bundle.linear is not None
+    scores = bundle.linear.scores(utterance_vectors(stacks), ["x"] * 6)
     expected = []
     for weights in bundle.weights.values():
         network.set_weights(weights)
-        expected.append(network.predict(inputs)[0])
+        expected.append(pooled(network.predict(inputs)[0], scores, 0.6))
     np.testing.assert_allclose(probabilities, np.mean(expected, axis=0), atol=1e-6)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert [len(own) for own in attention] == [len(stack) for stack in stacks]
@@ -131,7 +165,7 @@ def test_a_bundle_that_could_not_be_read_again_is_not_left_behind(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 1}, "format is 1; expected 2"),
+        ({"format": 2}, "format is 2; expected 3"),
         ({"format": True}, "format is a bool"),
         ({"labels": ["a"]}, "labels are not"),
         ({"labels": ["a", "a"]}, "labels are not"),
@@ -155,12 +189,14 @@ def test_a_bundle_that_could_not_be_read_again_is_not_left_behind(
         ({"feature_dim": 900}, "has shape|unpacks to"),
         ({"feature_dim": "7"}, "feature_dim is a str"),
         ({"card": {"x": [1]}}, "the card holds"),
+        ({"linear_share": 1.0}, "share is 1.0; expected 0 or more and less than 1"),
+        ({"linear_share": "all"}, "linear_share is a str"),
         ({"extra": 1}, "missing or unknown keys: extra"),
         ({"classifier__layers": 3}, "'layers' is not a setting"),
         ({"classifier__lstm_units": 10**9}, "bytes of weights"),
         ({"classifier__lstm_units": 8000, "classifier__dnn_units": [8000] * 9}, "bytes of weights"),
         ({"classifier__lstm_units": "6"}, "'lstm_units' is '6'; expected int"),
-        ({"classifier__lstm_units": 0}, "lstm_units is 0"),
+        ({"classifier__lstm_units": -1}, "lstm_units is -1"),
         ({"classifier__dnn_units": 5}, "'dnn_units' is 5; expected tuple"),
         ({"classifier__dropout": "x"}, "'dropout' is 'x'; expected float"),
         ({"normalisation__standardise": "os.system"}, "expected one of none, train, speaker"),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.linear_path import LinearPathSettings
 from stages.train_options import TrainOptions
 from stages.training_task import Task, make_task
 from tests.toy_dataset import SMALL_NETWORK, make_dataset
@@ -59,7 +60,11 @@ def test_a_speakers_own_utterances_have_no_part_in_the_inner_score() -> None:
 def test_candidates_are_scored_and_each_speaker_gets_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plain = TrainOptions(n_components=6, classifier=replace(SMALL_NETWORK, learning_rate=3e-2))
+    plain = TrainOptions(
+        n_components=6,
+        classifier=replace(SMALL_NETWORK, learning_rate=3e-2),
+        linear=LinearPathSettings(share=0),
+    )
     lazy = replace(plain, classifier=replace(SMALL_NETWORK, epochs=1, learning_rate=1e-6))
 
     def prepared(_: object, candidate: dict[str, Any]) -> tuple[Task, TrainOptions]:

@@ -190,11 +190,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return folder, result
 
 
+PARTS = ("", "network-", "linear-", "svm-")
+
+
 def test_predictions_are_of_the_second_corpus_alone(finished: tuple[Path, dict[str, Any]]) -> None:
     table = pd.read_parquet(finished[0] / "predictions.parquet")
     assert set(table["speaker"]) == {"other/s0", "other/s1", "other/s2"}
     assert set(table["fold"]) == {"other"}
-    names = {"speaker", "train", "svm-speaker", "svm-train"}
+    names = {f"{stem}{kind}" for stem in PARTS for kind in ("speaker", "train")}
     assert set(table["evaluation"]) == names
     own = table[(table["evaluation"] == "train") & (table["seed"] == 3)]
     assert own["utterance_id"].tolist() == second().manifest["utterance_id"].tolist()

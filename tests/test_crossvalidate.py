@@ -11,6 +11,7 @@ from sklearn.svm import SVC
 
 from models.blstm_attention_dnn import BLSTMAttentionDNN, ClassifierSettings
 from models.fitting import fit
+from models.linear_path import LinearPath, LinearPathSettings, pooled, probabilities_of
 from models.normalisation import Normalisation
 from reports.metrics import evaluate
 from stages import training_task
@@ -78,24 +79,30 @@ Train = Callable[[Task, str], Trained]
 @pytest.fixture
 def train_network(network: BLSTMAttentionDNN, monkeypatch: pytest.MonkeyPatch) -> Train:
     fitted: list[Normalisation] = []
-    plain_fit = training_task.fit_normalisation
+    paths: list[LinearPath] = []
+    plain_fit, plain_path = training_task.fit_normalisation, training_task.fit_linear_path
 
     def watched_fit(*args: object, **kwargs: object) -> Normalisation:
         fitted.append(plain_fit(*args, **kwargs))
         return fitted[-1]
 
+    def watched_path(*args: object, **kwargs: object) -> LinearPath:
+        paths.append(plain_path(*args, **kwargs))  # type: ignore[arg-type]
+        return paths[-1]
+
     monkeypatch.setattr(training_task, "fit_normalisation", watched_fit)
+    monkeypatch.setattr(training_task, "fit_linear_path", watched_path)
 
     def run(task: Task, kind: str) -> Trained:
         weights: dict[str, np.ndarray] = {}
         fitted.clear()
-        trained = Trained(
-            cross_validate(
-                task, [network], kind, OPTIONS, lambda _: weights.update(network.weights())
-            )
+        paths.clear()
+        whole, *_ = cross_validate(
+            task, [network], kind, OPTIONS, lambda _: weights.update(network.weights())
         )
-        assert len(fitted) == len(task.folds)
-        for values in (weights, fitted[0].arrays):
+        trained = Trained(whole)
+        assert len(fitted) == len(paths) == len(task.folds)
+        for values in (weights, fitted[0].arrays, paths[0].arrays):
             trained.arrays |= {name: value.tobytes() for name, value in values.items()}
         return trained
 
@@ -181,12 +188,15 @@ def test_each_prediction_is_of_the_utterance_that_it_is_credited_to(
     losses = fit(network, task.part(fitted, task.versions, fold.train), seed=0)
     assert [own["train_loss"] for own in found.evaluation.curves] == [losses]
     stacks = fitted.transform(task.dataset.stacks, task.speakers)
+    path = task.linear_path("train", fold.train, task.vectors, OPTIONS)
+    scores = path.scores(task.vectors[0], task.speakers)
     truth = task.dataset.manifest.set_index("utterance_id")
     table = found.evaluation.predictions.set_index("utterance_id")
     for row in fold.test:
         name = task.dataset.manifest["utterance_id"][row]
         probabilities, attention = network.predict([stacks[row]])
-        np.testing.assert_allclose(found.probabilities(name), probabilities[0], atol=1e-5)
+        heard = pooled(probabilities, scores[[row]], OPTIONS.linear.share)[0]
+        np.testing.assert_allclose(found.probabilities(name), heard, atol=1e-5)
         np.testing.assert_allclose(found.evaluation.attention[row], attention[0], atol=1e-5)
         assert table.loc[name, "truth"] == truth.loc[name, "emotion"]
         assert table.loc[name, "speaker"] == truth.loc[name, "speaker"]
@@ -205,11 +215,42 @@ def test_the_number_of_networks_changes_nothing(network: BLSTMAttentionDNN) -> N
         == told[1]
         == [f"speaker-normalised, fold {fold.name}, seed 0" for fold in task.folds]
     )
-    assert found[0].curves == found[1].curves
-    assert found[0].predictions.equals(found[1].predictions)
-    assert {row: own.tobytes() for row, own in found[0].attention.items()} == {
-        row: own.tobytes() for row, own in found[1].attention.items()
-    }
+    for one, two in zip(*found, strict=True):
+        assert (one.name, one.curves) == (two.name, two.curves)
+        assert one.predictions.equals(two.predictions)
+        assert {row: own.tobytes() for row, own in one.attention.items()} == {
+            row: own.tobytes() for row, own in two.attention.items()
+        }
+
+
+def test_the_parts_stand_beside_the_whole_and_make_it_up(network: BLSTMAttentionDNN) -> None:
+    options = replace(OPTIONS, seeds=(0, 1))
+    task = one_fold(make_dataset(6, shift=2))
+    found = cross_validate(task, [network], "train", options, lambda _: None)
+    whole, alone, linear = (own.predictions for own in found)
+    assert [(own.name, own.classifier) for own in found] == [
+        ("train", "blstm_attention_dnn_linear"),
+        ("network-train", "blstm_attention_dnn"),
+        ("linear-train", "linear_path"),
+    ]
+    assert (set(whole["seed"]), set(linear["seed"])) == ({0, 1}, {0})  # no chance in a linear path
+    shares = [f"p:{label}" for label in task.labels]
+    path = task.linear_path("train", task.folds[0].train, task.vectors, options)
+    scores = path.scores(task.vectors[0][task.folds[0].test], ["anybody"] * len(linear))
+    np.testing.assert_allclose(linear[shares], probabilities_of(scores), atol=1e-6)
+    expected = pooled(alone[shares].to_numpy(), np.tile(scores, (2, 1)), options.linear.share)
+    np.testing.assert_allclose(whole[shares], expected, atol=1e-6)
+
+
+def test_without_a_linear_path_the_network_speaks_alone(network: BLSTMAttentionDNN) -> None:
+    options = replace(OPTIONS, linear=LinearPathSettings(share=0))
+    task = one_fold(make_dataset(6, shift=2))
+    (found,) = cross_validate(task, [network], "train", options, lambda _: None)
+    assert (found.name, found.classifier) == ("train", "blstm_attention_dnn")
+    _, part, _ = cross_validate(task, [network], "train", OPTIONS, lambda _: None)
+    assert found.predictions.drop(columns="evaluation").equals(
+        part.predictions.drop(columns="evaluation")
+    )
 
 
 def test_an_interrupt_comes_through_and_leaves_no_training_behind(

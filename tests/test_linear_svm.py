@@ -11,8 +11,8 @@ from models.linear_svm import (
     predict_fold,
     standardise,
     uar,
-    utterance_vectors,
 )
+from models.utterance_vectors import utterance_vectors
 
 Task: TypeAlias = tuple[np.ndarray, np.ndarray, list[str]]
 

@@ -64,6 +64,9 @@ def test_the_result_has_the_fields_of_the_contract_in_percent(finished: Finished
     assert result["uar_pooled"] == pytest.approx(np.mean(result["uar_seeds"]))
     assert sorted(result["recall_by_class"]) == ["angry", "calm", "sad"]
     assert sorted(result["baselines"]) == ["svm-speaker", "svm-train"]
+    assert sorted(result["parts"]) == [
+        "linear-speaker", "linear-train", "network-speaker", "network-train",
+    ]  # fmt: skip
     assert result["warning"] == "not a result"
     assert (result["recipe_id"], result["generation"], result["seeds"]) == ("r1", 7, [0, 5])
     assert result["transductive"] is True
@@ -76,6 +79,12 @@ def test_every_utterance_is_predicted_once_a_seed_and_evaluation(finished: Finis
     counts = table.groupby(["evaluation", "seed"])["utterance_id"].agg(["size", "nunique"])
     assert (counts == 36).all().all()
     assert sorted(counts.index) == [
+        ("linear-speaker", 0),
+        ("linear-train", 0),
+        ("network-speaker", 0),
+        ("network-speaker", 5),
+        ("network-train", 0),
+        ("network-train", 5),
         ("speaker", 0),
         ("speaker", 5),
         ("svm-speaker", 0),
@@ -93,7 +102,11 @@ def test_run_json_tells_all_evaluations_with_curves_and_provenance(finished: Fin
     assert (run["format"], run["title"], run["warning"]) == (1, "a toy", "not a result")
     assert run["headline"] == "speaker"
     flags = {own["name"]: own["transductive"] for own in run["evaluations"]}
-    assert flags == {"speaker": True, "train": False, "svm-speaker": True, "svm-train": False}
+    assert flags == {
+        f"{stem}{kind}": kind == "speaker"
+        for stem in ("", "network-", "linear-", "svm-")
+        for kind in ("speaker", "train")
+    }
     first = run["evaluations"][0]
     assert len(first["curves"]) == 8
     assert len(first["curves"][0]["train_loss"]) == run["settings"]["classifier"]["epochs"]
@@ -154,7 +167,7 @@ def test_the_same_training_gives_the_same_numbers(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(*tables)
     assert results[0]["uar_inductive"] == results[0]["uar_pooled"]
     assert results[0]["baselines"] == {}
-    assert set(tables[0]["evaluation"]) == {"train"}
+    assert set(tables[0]["evaluation"]) == {"train", "network-train", "linear-train"}
     assert results[0]["transductive"] is False
     assert "uar_transductive_percent" not in load_bundle(tmp_path / "a" / "bundle").card
 

@@ -19,6 +19,7 @@ def fields(normalise: str = "speaker", **others: object) -> dict[str, Any]:
         "uar_pooled": 82.53,
         "uar_inductive": 75.48 if normalise == "speaker" else 82.53,
         "uar_interval": [78.0, 86.04],
+        "parts": {},
         "baselines": {f"svm-{kind}": 70.0 + i for i, kind in enumerate(kinds)},
         "warning": "",
         "report": "r.html",
@@ -38,6 +39,14 @@ def test_each_number_says_whether_it_is_transductive() -> None:
         "UAR 70.0 linear SVM, speaker-normalised (transductive), the same folds",
         "UAR 71.0 linear SVM, normalised by the training speakers (inductive), the same folds",
     ]
+
+
+def test_the_parts_of_a_classifier_are_told_after_it() -> None:
+    parts = {"network-speaker": 80.0, "linear-speaker": 81.0}
+    whole, _, network, linear, *_ = numbers(summary(fields(parts=parts)))
+    assert whole.startswith("UAR 82.5 BLSTM and linear path, speaker-normalised (transductive)")
+    assert network.startswith("UAR 80.0 BLSTM, attention, DNN, speaker-normalised (transductive)")
+    assert linear.startswith("UAR 81.0 linear path, speaker-normalised (transductive)")
 
 
 def test_each_baseline_says_whose_features_and_how_they_are_normalised() -> None:
