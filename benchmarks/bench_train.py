@@ -3,7 +3,7 @@
 In one run, alternating, on the same data, with the same network, epochs and rules:
 
 * naive: stacks padded to the longest of the corpus; for every fold scikit-learn's PCA, and a network
-  built, compiled and fitted by ``model.fit``. Nothing is shared;
+  built, compiled and fitted by ``model.fit``; the linear path beside it. Nothing is shared;
 * ours: `stages.crossvalidate.cross_validate`, one seed.
 
 Both run in one process each time, the network's compilation included, but not the import of
@@ -30,6 +30,7 @@ from sklearn.decomposition import PCA
 
 from models.blstm_attention_dnn import ClassifierSettings
 from models.fitting import class_weights, learning_rate
+from models.linear_path import pooled
 from models.linear_svm import uar
 from models.quiet_keras import keras, layers, ops
 from pipeline.stores import open_store
@@ -136,7 +137,8 @@ def make_up(size: str) -> Dataset:
 def ours(task: Task, options: TrainOptions) -> tuple[np.ndarray, np.ndarray]:
     """Truth and predictions of all folds, as `emostack train` finds them."""
     networks = make_networks(task, options)
-    found = cross_validate(task, networks, NORMALISE, options, lambda _: None).predictions
+    whole, *_ = cross_validate(task, networks, NORMALISE, options, lambda _: None)
+    found = whole.predictions
     return found["truth"].to_numpy(), found["predicted"].to_numpy()
 
 
@@ -148,8 +150,12 @@ def naive(task: Task, options: TrainOptions) -> tuple[np.ndarray, np.ndarray]:
         values, mask = _padded(_projected(standardised, fold, task.n_components))
         model = _fitted(task, options, values, mask, fold.train)
         inputs = [values[fold.test], mask[fold.test]]
+        vectors = task.vectors
+        path = task.linear_path(NORMALISE, fold.train, vectors, options)
+        scores = path.scores(vectors[0][fold.test], [task.speakers[row] for row in fold.test])
+        both = pooled(model.predict(inputs, verbose=0), scores, options.linear.share)
         truth.append(task.targets[fold.test])
-        heard.append(model.predict(inputs, verbose=0).argmax(axis=1))
+        heard.append(both.argmax(axis=1))
     return np.concatenate(truth), np.concatenate(heard)
 
 

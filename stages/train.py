@@ -144,7 +144,7 @@ def _evaluate_all(
     kinds = _kinds(options)
     own = [cross_validate(task, networks, kind, options, tick) for kind in kinds]
     baselines = cross_validate_baselines(task, kinds, options, rivals, tick)
-    return [*chain.from_iterable(own), *baselines]
+    return [*chain.from_iterable(zip(*own, strict=True)), *baselines]
 
 
 def _final_models(

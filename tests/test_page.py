@@ -217,7 +217,7 @@ def test_every_number_of_the_headline_is_called_what_it_is(run_folder: Path, pag
         f"the transductive {metrics['uar_pooled']:.1f} would be {low:.1f}.+?{high:.1f}, which", text
     )
     assert "first seed\u2019s of BLSTM, attention, DNN, transductive;" in text
-    assert "The loss includes label smoothing and dropout" in text
+    assert "The loss is the network\u2019s, label smoothing and dropout included" in text
 
 
 @pytest.mark.parametrize("kind", ["train", "none"])
