@@ -1,153 +1,241 @@
-"""How much of the network's own speed does extraction keep?
+"""How fast is extraction: against the network alone, the loop people write, and plots of each window?
 
-In one run, alternating, on the same audio, for every ``--engine``:
+In one run, taking turns, on the same audio, each in a process of its own (`extract_ways`):
 
-* ceiling: the whole graph fed windows from memory;
+* front end: from files to log-Mel windows, as a worker does it, and no network;
+* ceiling: the whole graph fed windows from memory, for every engine that is here;
 * extract: `emostack extract --workers 0` whole, from files to published shards;
-* loop: what people write, one `model.predict` an utterance, features kept in memory; Keras only.
+* loop: librosa's log-Mel, then `model.predict`, for every utterance; Keras, float32;
+* plots: each window drawn by matplotlib and seen by the same network, as DeepSpectrum does; likewise.
 
-Prints segments a second, and a second of CPU, with the ratios of each way to its engine's ceiling and
-to the first engine's same way, and their range. The machine may be shared: only the ratios mean
-much, and on a busy one those of CPU time alone.
-``python benchmarks/bench_extract.py --size tiny`` takes seconds and is run as a test.
-``--engine keras,openvino --input-size 224 --precision bfloat16 --size quick`` compares the engines.
+The default recipe at its 96 pixels and at 224, random weights. Start-up is told and not timed. Ratios
+are of the same round, median and range; the machine may be shared, so only they mean much, and on a
+busy one those of processor time alone. Up to a dozen processes of about 1 GiB are there at a time.
+
+    python benchmarks/bench_extract.py --quick            # the tables, in minutes
+    python benchmarks/bench_extract.py --workers 1,2      # how extraction scales: one core a worker
+    python benchmarks/bench_extract.py --size tiny        # seconds; run as a test
 """
 
 import argparse
 import dataclasses
-import functools
-import resource
+import os
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from models.engines import Engine
-from models.frozen_graph import WindowShape, build_graph
-from models.networks import PRECISIONS
-from models.weights import weights_file
-from pipeline.extraction import ExtractOptions, Job, extract_features
-from pipeline.session import Session
-from pipeline.workdir import Workdir
-from stages import shard_work
+from benchmarks.child import Child, Numbers, print_table, ratio
+from models.engines import ENGINES, KERAS, OPENVINO, has_openvino
 from stages.corpora.synthetic import write_corpus
-from stages.frontend.logmel import logmel_blocks
-from stages.frontend.segments import windows
-from stages.manifest import audio_paths
 from stages.recipe import DEFAULT, RECIPES, Recipe, resolve, with_random_weights
 
-Way = tuple[str, str]
-"""An engine, and what is done with it."""
+SCRIPT = Path(__file__).with_name("extract_ways.py")
 
-SIZES = {"tiny": (2, 1, 1), "quick": (2, 4, 3), "full": (6, 8, 5)}
-"""Speakers, takes an emotion and rounds."""
+SIZES = {"tiny": (2, 1, 1), "quick": (16, 8, 3), "whole": (16, 16, 5)}
+"""Speakers, takes an emotion, rounds."""
 
+EVERY = {"front end": 1, "ceiling": 1, "extract": 1, "loop": 8, "plots": 32}
+"""A slow way takes every so manieth utterance."""
 
-def changed(recipe: Recipe, size: str, input_size: int, precision: str) -> Recipe:
-    """Give the recipe's network what was asked for, and a small one for the smoke test."""
-    network = dataclasses.replace(recipe.network, input_size=input_size, precision=precision)
-    if size == "tiny":
-        network = dataclasses.replace(
-            network, network="mobilenet-0.25", layers=("conv_pw_1_relu",), input_size=32
-        )
-    return dataclasses.replace(recipe, network=network)
+LARGE = 224
+LARGE_EVERY = 8
+"""And at the large input size, a sixth as fast, all take so many fewer."""
+
+Found = list[Numbers]
 
 
-def timed(action: Callable[[], int]) -> tuple[float, float]:
-    """Segments a second, and a second of CPU, of an action that returns how many it made."""
-    began, cpu_began = time.perf_counter(), time.process_time()
-    n = action()
-    return n / (time.perf_counter() - began), n / (time.process_time() - cpu_began)
+@dataclass(frozen=True)
+class Way:
+    """What is timed: a way, and what runs the network."""
+
+    name: str
+    engine: str = KERAS
+    precision: str = "float32"
+    n_workers: int = 0
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", choices=SIZES, default="quick")
-    parser.add_argument("--engine", default="keras", help="one or more, such as keras,openvino")
-    parser.add_argument("--input-size", type=int, default=RECIPES[DEFAULT].network.input_size)
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32")
-    asked = parser.parse_args()
-    n_speakers, n_takes, n_rounds = SIZES[asked.size]
-    recipe = with_random_weights(RECIPES[DEFAULT])
-    recipe = resolve(changed(recipe, asked.size, asked.input_size, asked.precision))
-    engines = asked.engine.split(",")
-    # A process keeps one network; here it has to keep every engine's, or loading would be timed.
-    shard_work.load_network = functools.cache(shard_work.load_network.__wrapped__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", choices=SIZES, default="whole")
+    parser.add_argument("--quick", action="store_const", const="quick", dest="size")
+    parser.add_argument("--workers", type=_counts, help="such as 1,2: only time these, and scale")
+    given = parser.parse_args()
+    n_speakers, n_takes, n_rounds = SIZES[given.size]
+    is_tiny = given.size == "tiny"
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        manifest = write_corpus(folder / "audio", n_speakers=n_speakers, n_takes=n_takes)
-        paths = [Path(path) for path in audio_paths(manifest, folder / "audio")]
-        ways = _ways(recipe, folder, manifest, paths, engines)
-        for way in ways.values():  # compile
-            way()
-        rates: dict[Way, list[tuple[float, float]]] = {name: [] for name in ways}
+        write_corpus(Path(scratch), n_speakers=n_speakers, n_takes=n_takes)
+        if given.workers:
+            ways = _workers_ways(given.workers)
+            _print_scaling(compare(ways, Path(scratch), n_rounds, 96, is_tiny=is_tiny), n_rounds)
+            return
+        for input_size in (96,) if is_tiny else (96, LARGE):
+            ways = _single_ways(given.size)
+            found = compare(ways, Path(scratch), n_rounds, input_size, is_tiny=is_tiny)
+            print(f"## {DEFAULT} at {input_size} pixels; rounds: {n_rounds}\n")
+            _print_rates(found, "seconds", "by the clock")
+            _print_rates(found, "cpu_s", "by processor time")
+            _print_costs(found)
+
+
+def compare(
+    ways: list[Way], corpus: Path, n_rounds: int, input_size: int, *, is_tiny: bool
+) -> dict[Way, Found]:
+    """Have every way make ready, then take turns; what each run of each came to."""
+    children: dict[Way, Child] = {}
+    found: dict[Way, Found] = {way: [] for way in ways}
+    try:
+        for way in ways:
+            with _cores(way.n_workers):
+                children[way] = Child(SCRIPT, _task(way, corpus, input_size, is_tiny=is_tiny))
         for _ in range(n_rounds):
-            for name, way in ways.items():
-                rates[name].append(timed(way))
-    _print(rates, engines[0])
+            for way, child in children.items():
+                found[way].append({**child.run(), "start_s": child.start_s})
+        for way, child in children.items():
+            peak_mib = child.close()
+            found[way] = [{**run, "peak_mib": peak_mib} for run in found[way]]
+    except BaseException:
+        for child in children.values():
+            child.kill()
+        raise
+    return found
 
 
-def _ways(recipe, folder, manifest, paths, engines) -> dict[Way, Callable[[], int]]:  # noqa: ANN001
-    def cut(path: Path) -> np.ndarray:
-        blocks = logmel_blocks(path, settings=recipe.frontend)
-        return np.concatenate([values for values, _ in windows(blocks, recipe.segments)])
-
-    in_memory = np.concatenate([cut(path) for path in paths])
-
-    def ceiling(network: Engine) -> int:
-        for first in range(0, len(in_memory), network.batch_size):
-            network(in_memory[first : first + network.batch_size])
-        return len(in_memory)
-
-    def extract(engine: str) -> int:
-        with tempfile.TemporaryDirectory(dir=folder) as workdir:
-            done = extract_features(
-                Session(quiet=True),
-                Workdir(Path(workdir)),
-                Job(manifest=manifest, root=folder / "audio", recipe=recipe),
-                ExtractOptions(n_workers=0, engine=engine),
-            )
-        return int(done.fields["n_segments"])
-
-    ways: dict[Way, Callable[[], int]] = {}
-    for engine in engines:
-        network = shard_work.load_network(recipe.to_json(), 32, engine)
-        ways[engine, "ceiling"] = functools.partial(ceiling, network)
-    for engine in engines:
-        ways[engine, "extract"] = functools.partial(extract, engine)
-    if "keras" in engines:
-        ways["keras", "loop"] = _loop(recipe, paths, cut)
-    return ways
+def recipe_of(way: Way, input_size: int, *, is_tiny: bool) -> Recipe:
+    """Give the default recipe's network a size and precision; a small network for the smoke test."""
+    recipe = with_random_weights(RECIPES[DEFAULT])
+    network = dataclasses.replace(recipe.network, input_size=input_size, precision=way.precision)
+    if is_tiny:
+        network = dataclasses.replace(
+            network, network="mobilenet-0.25", layers=("conv_pw_1_relu",), input_size=32
+        )
+    return resolve(dataclasses.replace(recipe, network=network))
 
 
-def _loop(recipe, paths, cut) -> Callable[[], int]:  # noqa: ANN001
-    window = WindowShape(
-        n_mels=recipe.frontend.n_mels,
-        n_frames=recipe.segments.n_frames,
-        delta_width=recipe.segments.delta_width,
-    )
-    graph = build_graph(recipe.network, window, weights_file(recipe.network, download=False))
-    return lambda: sum(len(graph.predict(cut(path), verbose=0)) for path in paths)
+def _task(way: Way, corpus: Path, input_size: int, *, is_tiny: bool) -> dict[str, object]:
+    every = EVERY[way.name] * (LARGE_EVERY if input_size == LARGE else 1)
+    return {
+        "way": way.name,
+        "folder": str(corpus),
+        "recipe_json": recipe_of(way, input_size, is_tiny=is_tiny).to_json(),
+        "every": min(every, 4) if is_tiny else every,
+        "engine": way.engine,
+        "n_workers": way.n_workers,
+    }
 
 
-def _print(rates: dict[Way, list[tuple[float, float]]], first: str) -> None:
-    for unit, clock in (("second", 0), ("second of CPU", 1)):
-        print(f"segments a {unit}; ratios to the engine's ceiling, and to {first}")
-        taken = {name: [pair[clock] for pair in pairs] for name, pairs in rates.items()}
-        for (engine, way), values in taken.items():
-            to_ceiling = _ratio(values, taken[engine, "ceiling"])
-            to_first = _ratio(values, taken[first, way]) if (first, way) in taken else ""
-            print(f"{engine:<9} {way:<8} {np.median(values):7.0f}  {to_ceiling:<21} {to_first}")
-    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak RSS of this process: {peak_mib:.0f} MiB")
+def _engines() -> list[str]:
+    is_there = has_openvino() and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
+    return [engine for engine in ENGINES if engine != OPENVINO or is_there]
 
 
-def _ratio(values: list[float], others: list[float]) -> str:
-    ratios = np.asarray(values) / np.asarray(others)
-    return f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
+def _single_ways(size: str) -> list[Way]:
+    engines = _engines()
+    pairs = [(engine, "float32") for engine in engines]
+    if size != "tiny":
+        # On CPUs Keras is the slower for bfloat16: that is told in full, or where nothing else is.
+        pairs += [(e, "bfloat16") for e in (engines if size == "whole" else engines[-1:])]
+    return [
+        Way("front end"),
+        *(Way("ceiling", *pair) for pair in pairs),
+        *(Way("extract", *pair) for pair in pairs),
+        Way("loop"),
+        Way("plots"),
+    ]
+
+
+def _workers_ways(counts: list[int]) -> list[Way]:
+    return [Way("extract", engine, n_workers=n) for engine in _engines() for n in counts]
+
+
+def _counts(text: str) -> list[int]:
+    n_cores = len(os.sched_getaffinity(0))
+    counts = [int(word) for word in text.split(",")]
+    if not all(1 <= n <= n_cores for n in counts):
+        message = f"{text!r}; expected numbers from 1 to {n_cores}, the cores that are here"
+        raise argparse.ArgumentTypeError(message)
+    return counts
+
+
+@contextmanager
+def _cores(n: int) -> Iterator[None]:
+    """Start processes on `n` cores only; 0 is all of them."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[: n or None])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def rates(runs: Found, clock: str) -> list[float]:
+    """Segments a second of each run."""
+    return [run["n_segments"] / run[clock] for run in runs]
+
+
+def _print_rates(found: dict[Way, Found], clock: str, words: str) -> None:
+    heads = [f"segments/s {words}", "median", "of its ceiling", "to the loop", "to the plots"]
+    rows = []
+    for way, runs in found.items():
+        own = rates(runs, clock)
+        peers = (
+            Way("ceiling", way.engine, way.precision), Way("loop"), Way("plots"), Way(way.name),
+        )  # fmt: skip
+        is_ours = way.name == "extract"
+        has_peer = (is_ours, is_ours, is_ours, way.engine != KERAS or way.precision != "float32")
+        ratios = [
+            ratio(own, rates(found[peer], clock)) if is_there else ""
+            for peer, is_there in zip(peers, has_peer, strict=True)
+        ]
+        rows.append([_named(way), f"{np.median(own):.0f}", *ratios])
+    print_table([*heads, "to Keras, float32"], rows)
+
+
+def _print_costs(found: dict[Way, Found]) -> None:
+    """Say what each way takes besides time, and where an extraction's processor time goes."""
+    heads = [
+        "",
+        "ready after, s",
+        "peak RSS, MiB",
+        "bytes/s of audio",
+        "network, %",
+        "front end, %",
+    ]
+    rows = []
+    front_end = rates(found[Way("front end")], "cpu_s")
+    for way, runs in found.items():
+        ours = ["", "", ""]
+        if way.name == "extract":
+            own = rates(runs, "cpu_s")
+            network = rates(found[Way("ceiling", way.engine, way.precision)], "cpu_s")
+            shares = [ratio([100 * x for x in own], of, 0) for of in (network, front_end)]
+            ours = [f"{runs[0]['bytes_a_second']:.0f}", *shares]
+        rows.append([_named(way), f"{runs[0]['start_s']:.1f}", f"{runs[0]['peak_mib']:.0f}", *ours])
+    print_table(heads, rows)
+
+
+def _print_scaling(found: dict[Way, Found], n_rounds: int) -> None:
+    print(f"## {DEFAULT}: `emostack extract --workers N` on N cores; rounds: {n_rounds}\n")
+    heads = ["extract", "segments/s", "a CPU second", "ratio to the first", "peak RSS of all, MiB"]
+    rows = []
+    firsts: dict[str, Found] = {}
+    for way, runs in found.items():
+        first = firsts.setdefault(way.engine, runs)
+        own = rates(runs, "seconds")
+        middles = [f"{np.median(rates(runs, clock)):.0f}" for clock in ("seconds", "cpu_s")]
+        to_first = ratio(own, rates(first, "seconds"))
+        name = f"{way.engine}, --workers {way.n_workers}"
+        rows.append([name, *middles, to_first, f"{runs[0]['peak_mib']:.0f}"])
+    print_table(heads, rows)
+
+
+def _named(way: Way) -> str:
+    has_choice = way.name in ("ceiling", "extract")
+    return f"{way.name}, {way.engine} {way.precision}" if has_choice else way.name
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ with ``--nested`` also the UAR of leaving one speaker out, each fold with what i
 
     python benchmarks/choose_defaults.py m.csv --workdir runs --candidates benchmarks/candidates.toml
 
-A candidate names a recipe (whose features and views have been extracted) and what differs from the
-default: views, n_components, balance, and fields of the network (``classifier``) and the linear path
+A candidate names a recipe (whose features and views have been extracted), or a list of them for their
+features side by side, and what differs from the default: views, n_components, balance, and fields of the network (``classifier``) and the linear path
 (``linear``).
 """
 
@@ -30,17 +30,16 @@ from models.blstm_attention_dnn import ClassifierSettings
 from models.linear_path import LinearPathSettings
 from models.linear_svm import uar
 from models.settings import from_mapping
-from pipeline.stores import open_store
+from pipeline.stores import open_stores
 from pipeline.workdir import Workdir
 from stages.baselines import cross_validate_svm, own_vectors
 from stages.crossvalidate import cross_validate
-from stages.dataset import load_dataset, select
 from stages.folds import Fold
 from stages.manifest import read_manifest
 from stages.train import make_networks
 from stages.train_options import TrainOptions
+from stages.training_features import read_features
 from stages.training_task import Task, make_task
-from stages.view_stacks import view_stacks
 
 N_GROUPS = 5
 
@@ -73,8 +72,8 @@ def main() -> None:
 
 def prepared(given: argparse.Namespace, candidate: dict[str, Any]) -> tuple[Task, TrainOptions]:
     """Read a candidate's features and views, and make its options."""
-    store, recipe = open_store(Workdir(given.workdir), candidate["recipe"], None)
-    selection = select(read_manifest(given.manifest, allow_absolute=True), store)
+    names = candidate["recipe"] if isinstance(candidate["recipe"], list) else [candidate["recipe"]]
+    stores = [store for store, _ in open_stores(Workdir(given.workdir), names)]
     options = TrainOptions(
         seeds=(given.seed,),
         views=tuple(candidate.get("views", ())),
@@ -82,9 +81,9 @@ def prepared(given: argparse.Namespace, candidate: dict[str, Any]) -> tuple[Task
         linear=from_mapping(LinearPathSettings, candidate.get("linear", {})),
         **{name: candidate[name] for name in ("n_components", "balance") if name in candidate},
     )
-    dataset = load_dataset(selection, store, recipe.recipe_id)
-    views = view_stacks(selection, store, options.views, dataset.stacks)
-    return make_task(dataclasses.replace(dataset, views=views), options), options
+    manifest = read_manifest(given.manifest, allow_absolute=True)
+    dataset, _ = read_features(manifest, stores, options.views)
+    return make_task(dataset, options), options
 
 
 def inner_folds(speakers: list[str], seed: int) -> list[Fold]:

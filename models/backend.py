@@ -1,6 +1,6 @@
 """Which Keras backend runs the networks here."""
 
-from models.quiet_keras import keras, stderr_set_aside
+from models.quiet_keras import keras, ops, stderr_set_aside
 
 
 def backend_name() -> str:
@@ -10,7 +10,13 @@ def backend_name() -> str:
 
 
 def gpu_names() -> list[str]:
-    """Names of the GPUs that the backend can use."""
+    """Names of the GPUs that the backend can use; on torch, which cannot be asked, the one that it does."""
     with stderr_set_aside():  # a machine without CUDA is no error
-        names: list[str] = keras.distribution.list_devices("gpu")
+        if backend_name() == "torch":
+            device = str(ops.convert_to_tensor(0.0).device)
+            return [device] if device.startswith("cuda") else []
+        try:
+            names: list[str] = keras.distribution.list_devices("gpu")
+        except RuntimeError:  # JAX's way to say that there is none
+            return []
     return names

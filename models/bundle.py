@@ -7,7 +7,8 @@ A folder with
 ``bundle.json``
     ``format`` (3), ``labels``, ``recipe_id``, ``recipe_json``, ``feature_dim``, ``seeds``,
     ``normalisation`` and ``classifier`` (settings), ``linear_share``, ``card`` (model card: text,
-    numbers).
+    numbers). Of several recipes side by side, ``recipe_id`` joins their ids by ``+``, and
+    ``recipe_json`` is an array of them.
 ``normalisation.npz``
     what the normalisation fitted, see `models.normalisation.array_shapes`.
 ``linear.npz``
@@ -81,7 +82,7 @@ class Bundle:
     Parameters
     ----------
     labels : class names, in the order of the probabilities
-    recipe_id, recipe_json : the recipe of the features that it was trained on
+    recipe_id, recipe_json : the recipe, or recipes, of the features that it was trained on
     feature_dim : columns of a stack as the store has it, before normalisation
     normalisation : fitted on all training utterances
     classifier : settings of the network

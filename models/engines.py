@@ -7,6 +7,7 @@ engine is no part of a recipe; each shard says which one made it.
 """
 
 import importlib.util
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -38,6 +39,9 @@ class Engine(Protocol):
 
     def __call__(self, windows: Float32) -> Float32:
         """Compute the features of up to `batch_size` windows."""
+
+    def start(self, windows: Float32) -> Callable[[], Float32]:
+        """Begin the same; what is returned waits for the features, and gives them once."""
 
 
 def has_openvino() -> bool:

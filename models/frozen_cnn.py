@@ -1,16 +1,20 @@
 """The frozen CNN as Keras runs it: windows to features, in batches of one fixed size."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from models.frozen_graph import WindowShape, build_graph
 from models.networks import NetworkError, NetworkSettings
-from models.quiet_keras import keras
+from models.quiet_keras import keras, ops
 
 Float32 = npt.NDArray[np.float32]
+Tensor = Any  # the backend's own
 
 # A batch of one takes another path through TensorFlow's convolutions, with other last bits.
 MIN_BATCH_SIZE = 8
@@ -55,9 +59,7 @@ class FrozenCNN:
         refuse_small_batches(batch_size)
         self.name = f"keras-{keras.backend.backend()}"
         self._graph = build_graph(settings, window, weights_file, batch_size=batch_size)
-        # Left to itself Keras asks TensorFlow for XLA, whose convolutions on CPUs are ten times
-        # slower than the plain graph's; JAX, in turn, compiles by XLA or not at all.
-        self._graph.jit_compile = keras.backend.backend() == "jax"
+        self._program = _program(self._graph)
         self._shape = window.array_shape
         self.batch_size = batch_size
         self.feature_dim = int(self._graph.output_shape[-1])
@@ -80,10 +82,43 @@ class FrozenCNN:
         ValueError
             If the shape or type of `windows` is another.
         """
-        n = len(windows)
+        return self.start(windows)()
+
+    def start(self, windows: Float32) -> Callable[[], Float32]:
+        """Begin with a batch: a GPU goes on with it while the next one is being made.
+
+        Parameters
+        ----------
+        windows : as above
+
+        Returns
+        -------
+        callable
+            Waits for the features, copies them to the host, and gives them.
+
+        Raises
+        ------
+        ValueError
+            If the shape or type of `windows` is another.
+        """
         batch = padded(windows, (self.batch_size, *self._shape))
-        features = np.asarray(self._graph.predict_on_batch(batch), np.float32)
-        return features if n == self.batch_size else features[:n].copy()
+        return partial(_read_back, self._program(batch), len(windows))
+
+
+def _program(graph: keras.Model) -> Callable[[Float32], Tensor]:
+    """Compile a graph to what begins a batch; on TensorFlow and torch it returns before the end."""
+    # Left to itself Keras asks TensorFlow for XLA, whose convolutions on CPUs are ten times
+    # slower than the plain graph's; JAX, in turn, compiles by XLA or not at all.
+    graph.jit_compile = keras.backend.backend() == "jax"
+    if graph.jit_compile:  # Keras' step for JAX takes the weights' place until it has ended
+        return lambda batch: graph.predict_on_batch(batch)
+    graph.make_predict_function()
+    return lambda batch: graph.predict_function([(batch,)])
+
+
+def _read_back(result: Tensor, n: int) -> Float32:
+    features = np.asarray(ops.convert_to_numpy(result), np.float32)
+    return features if n == len(features) else features[:n].copy()
 
 
 def refuse_small_batches(batch_size: int) -> None:

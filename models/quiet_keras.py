@@ -15,6 +15,10 @@ from contextlib import contextmanager
 # `emostack doctor` tells which GPUs there are.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# A GPU's memory is taken as it is needed, in TensorFlow and in JAX: its process is not the only one.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
 if not os.environ.get("KERAS_HOME"):  # set but empty, it would have Keras write to this folder
     os.environ.pop("KERAS_HOME", None)
 

@@ -22,6 +22,7 @@ from pipeline.extraction import ExtractOptions, Job, extract_features
 from pipeline.session import Session
 from pipeline.stores import store_folders
 from pipeline.workdir import Workdir
+from stages.fusing import JOINT
 from stages.recipe import recipe_from_json
 
 
@@ -129,8 +130,12 @@ def _trained(workdir: Workdir, store: Store) -> Iterator[int]:
     for path in workdir.runs.glob("*/run.json"):
         try:
             provenance = json.loads(path.read_text(encoding="utf-8"))["provenance"]
-            if provenance["recipe_id"] == store.generation.recipe_id:
-                yield int(provenance["generation"])
+            recipes, generations = (
+                str(provenance[name]).split(JOINT) for name in ("recipe_id", "generation")
+            )
+            for recipe_id, generation in zip(recipes, generations, strict=True):
+                if recipe_id == store.generation.recipe_id:
+                    yield int(generation)
         except (OSError, ValueError, KeyError, TypeError):
             continue
 

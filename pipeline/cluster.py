@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
-from models.engines import KERAS
+from models.engines import KERAS, OPENVINO
+from models.gpus import visible_gpus
 from pipeline.dask_workers import (
+    NO_WORKERS_S,
     ClusterError,
     DaskWorkers,
     cannot_import,
@@ -43,10 +45,17 @@ WORKER_BYTES = 1.5 * 2**30
 """Memory to plan for one worker process: the default recipe's takes 0.9 GiB."""
 
 
-def default_workers() -> int:
-    """Choose how many local processes: one a core, as far as the memory goes."""
+def default_workers(engine: str = OPENVINO) -> int:
+    """Choose how many local processes: one a GPU, else one a core, as far as the memory goes."""
+    if gpus := usable_gpus(engine):
+        return len(gpus)
     by_memory = psutil.virtual_memory().available // WORKER_BYTES
     return max(1, min(os.cpu_count() or 1, int(by_memory)))
+
+
+def usable_gpus(engine: str) -> list[str]:
+    """Names of the GPUs that an engine can use; OpenVINO is for CPUs."""
+    return visible_gpus() if engine == KERAS else []
 
 
 class ThisProcess:
@@ -94,7 +103,7 @@ def open_workers(
     elif n_workers == 0:
         yield ThisProcess()
     else:
-        with _quiet_dask(), _local_cluster(n_workers, scratch) as client:
+        with _quiet_dask(), _local_cluster(n_workers, scratch, usable_gpus(engine)) as client:
             yield DaskWorkers(client)
 
 
@@ -147,7 +156,7 @@ def _connect(scheduler: str) -> Iterator["Client"]:
 
 
 @contextmanager
-def _local_cluster(n_workers: int, scratch: Path) -> Iterator["Client"]:
+def _local_cluster(n_workers: int, scratch: Path, gpus: list[str]) -> Iterator["Client"]:
     import dask
     from distributed import Client
 
@@ -168,22 +177,39 @@ def _local_cluster(n_workers: int, scratch: Path) -> Iterator["Client"]:
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(settings))
         with _signals_are_for_this_thread():
-            cluster = stack.enter_context(_started(n_workers))
-        yield stack.enter_context(Client(cluster, set_as_default=False))
+            cluster = stack.enter_context(_started(n_workers, gpus))
+        client = stack.enter_context(Client(cluster, set_as_default=False))
+        _wait_for(client, n_workers)
+        yield client
 
 
-def _started(n_workers: int) -> "LocalCluster":
+def _wait_for(client: "Client", n_workers: int) -> None:
+    try:
+        client.wait_for_workers(n_workers, timeout=NO_WORKERS_S)
+    except TimeoutError as error:
+        message = (
+            f"the local cluster has not got {n_workers} worker processes within {NO_WORKERS_S:.0f} s; "
+            "expected them all; run again, with fewer --workers if memory is short"
+        )
+        raise ClusterError(message) from error
+
+
+def _started(n_workers: int, gpus: list[str]) -> "LocalCluster":
     from distributed import LocalCluster
 
+    how: dict[str, Any] = {
+        "n_workers": n_workers,
+        "processes": True,
+        "memory_limit": 0,  # it would pause a worker without a word; results are tiny
+        "dashboard_address": "127.0.0.1:0",  # any free port: 8787 may be somebody else's
+        "silence_logs": SILENT,
+    }
     try:
-        return LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=True,
-            memory_limit=0,  # it would pause a worker without a word; results are tiny
-            dashboard_address="127.0.0.1:0",  # any free port: 8787 may be somebody else's
-            silence_logs=SILENT,
-        )
+        if not gpus:
+            return LocalCluster(threads_per_worker=1, **how)
+        from pipeline.gpu_cluster import GpuCluster
+
+        return GpuCluster(gpus, **how)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         message = (

@@ -122,7 +122,8 @@ def _defaults(
         if name in settings and option.name is not None:
             setting = settings[name]
             _check(source, setting, command, option)
-            result[option.name] = setting.value
+            is_one = option.multiple and not isinstance(setting.value, list)
+            result[option.name] = [setting.value] if is_one else setting.value
     for name, verb in _subcommands(command).items():
         below = _defaults(source, verb, tables.get(_plain(name), _Setting((), {})), settings)
         if below:
@@ -176,13 +177,8 @@ def _problem(option: click.Option, value: object) -> str | None:
     if option.nargs > 1 and len(kinds) == 1:
         kinds = [kinds[0]] * option.nargs
     shape = _name_of(kinds[0]) if option.nargs == 1 else f"a list of {len(kinds)} values"
-    if option.multiple:
-        if not isinstance(value, list):
-            return f"expected a list, each item {shape}; found {_described(value)}"
-        items = value
-    else:
-        items = [value]
-    for item in items:
+    # One value is a list of one, so that a verb that takes several shares a key with one that takes one.
+    for item in value if option.multiple and isinstance(value, list) else [value]:
         parts = [item] if option.nargs == 1 else item
         if not isinstance(parts, list) or len(parts) != len(kinds):
             return f"expected {shape}; found {_described(item)}"

@@ -1,5 +1,6 @@
 """A second corpus, only to be tested on: read, named as the first, joined to it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from features_cache.store import Store
 from pipeline.session import Session
 from stages.corpora.labels import read_label_map
 from stages.cross_corpus import joined, settle_test_labels
-from stages.dataset import Dataset, DatasetError, load_dataset, select
+from stages.dataset import Dataset, DatasetError
 from stages.manifest import audio_paths, read_manifest
+from stages.training_features import read_features
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +50,8 @@ def read_second_corpus(
     return SecondCorpus(manifest=manifest, root=audio or path.parent)
 
 
-def load_second_corpus(
-    session: Session, second: SecondCorpus, store: Store, recipe_id: str
-) -> Dataset:
-    """Read the features of a corpus to test on.
+def load_second_corpus(session: Session, second: SecondCorpus, stores: Sequence[Store]) -> Dataset:
+    """Read the features of a corpus to test on, of the stores that the first is read from.
 
     Raises
     ------
@@ -59,13 +59,12 @@ def load_second_corpus(
         An utterance was never extracted.
     """
     try:
-        selection = select(second.manifest, store)
+        dataset, left_out = read_features(second.manifest, stores)
     except DatasetError as error:
         raise DatasetError(f"test manifest: {error}") from error
-    if selection.left_out:
-        n = len(selection.left_out)
-        session.warn(f"{n} quarantined utterances of the test manifest are left out")
-    return load_dataset(selection, store, recipe_id)
+    if left_out:
+        session.warn(f"{len(left_out)} quarantined utterances of the test manifest are left out")
+    return dataset
 
 
 def with_second_corpus(first: Dataset, root: Path, second: Dataset, second_root: Path) -> Dataset:

@@ -310,7 +310,7 @@ def _carry_out(
     n_workers, scheduler = options.n_workers, options.scheduler
     if n_workers is None:
         is_little = plan.pending["size"].sum() < LITTLE_AUDIO_BYTES
-        n_workers = 0 if is_little else default_workers()
+        n_workers = 0 if is_little else default_workers(run.engine)
     if plan.pending.empty:
         n_workers, scheduler = 0, None
     workdir.scratch.mkdir(exist_ok=True)

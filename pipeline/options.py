@@ -72,6 +72,15 @@ recipe = click.option(
     show_default=True,
     help="Name of a published recipe, or a TOML file.",
 )
+recipes = click.option(
+    "--recipe",
+    "recipe_names",
+    multiple=True,
+    default=("emostack-v1",),
+    show_default=True,
+    help="Name of a published recipe, or a TOML file. Given again: the features of these recipes side "
+    "by side, on the segments of the first; see docs/reports.md.",
+)
 audio = click.option(
     "--audio",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -88,6 +97,14 @@ generation = click.option(
     type=click.IntRange(min=1),
     help="Read this generation of the store, such as the one an earlier run names. Default: the "
     "newest.",
+)
+generations = click.option(
+    "--generation",
+    "generations",
+    type=click.IntRange(min=1),
+    multiple=True,
+    help="Read this generation of the store, such as the one an earlier run names; of several "
+    "recipes, one for each, in their order. Default: the newest.",
 )
 seeds = click.option(
     "--seeds",

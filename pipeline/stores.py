@@ -1,5 +1,6 @@
 """Finding stores below a workdir, without needing the network's weights."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from stages.recipe import (
     RECIPES,
     Recipe,
     RecipeError,
+    check_side_by_side,
     load_recipe,
     recipe_from_json,
     without_sha256,
@@ -56,6 +58,29 @@ def open_store(
         raise StoreError(message)
     folder, recipe = found[0]
     return Store(folder, generation=generation), recipe
+
+
+def open_stores(
+    workdir: Workdir, recipe_names: Sequence[str], generations: Sequence[int] = ()
+) -> list[tuple[Store, Recipe]]:
+    """Open the stores of recipes whose features are to stand side by side.
+
+    Parameters
+    ----------
+    workdir : what they are below
+    recipe_names : as for `open_store`
+    generations : one a recipe; none: the newest of each
+
+    Raises
+    ------
+    stages.recipe.RecipeError
+        Too many recipes, or the same one twice, whatever it was called.
+    """
+    held: Sequence[int | None] = generations or [None] * len(recipe_names)
+    named = zip(recipe_names, held, strict=True)
+    found = [open_store(workdir, name, generation) for name, generation in named]
+    check_side_by_side([recipe for _, recipe in found])
+    return found
 
 
 def _recipe_of(folder: Path) -> Recipe | None:

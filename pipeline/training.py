@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,16 @@ from pipeline.session import Session
 from pipeline.workdir import Workdir
 from reports.evaluation_names import evaluation_words
 from reports.page import write_report
-from stages.dataset import load_dataset, select
 from stages.frontend.audio import AudioError
 from stages.frontend.logmel import logmel_blocks
+from stages.fusing import joint_name
 from stages.manifest import audio_paths, write_manifest
 from stages.recipe import Recipe
 from stages.run_folder import RunNotes
 from stages.train import train
 from stages.train_options import TrainOptions
+from stages.training_features import read_features
 from stages.training_task import make_task
-from stages.view_stacks import view_stacks
 
 RANDOM_WEIGHTS = "the frozen network's weights are seeded random numbers, not ImageNet's: nothing here is a result"
 SYNTHETIC_VOICES = (
@@ -56,6 +56,7 @@ def run_training(
     options: TrainOptions,
     *,
     title: str,
+    beside: Sequence[tuple[Store, Recipe]] = (),
     second: SecondCorpus | None = None,
     warning: str = "",
     provenance: dict[str, str | int | float] | None = None,
@@ -73,6 +74,8 @@ def run_training(
     store, recipe : where the features are
     options : what to train
     title : heading of the report
+    beside : other recipes, whose features stand beside the first's: see `stages.fusing`. The report's
+        spectrograms and the baselines are by the first
     second : another corpus, the only one to be tested on; None: cross-validation
     warning : what keeps the numbers from being a result, beside random weights, which are always
         told; shown wherever a number is
@@ -85,19 +88,18 @@ def run_training(
     dict
         The contract's fields of ``emostack train --json``.
     """
-    selection = select(manifest, store)
-    if selection.left_out:
-        session.warn(f"{len(selection.left_out)} quarantined utterances are left out")
-    random_weights = RANDOM_WEIGHTS if recipe.has_random_weights else ""
-    warning = "; ".join(each for each in (random_weights, warning) if each)
+    sources = [(store, recipe), *beside]
+    stores = [each for each, _ in sources]
+    dataset, left_out = read_features(manifest, stores, options.views)
+    if left_out:
+        session.warn(f"{len(left_out)} quarantined utterances are left out")
+    is_random = any(each.has_random_weights for _, each in sources)
+    warning = "; ".join(each for each in (RANDOM_WEIGHTS if is_random else "", warning) if each)
     if warning:
         session.warn(warning)
-    dataset = load_dataset(selection, store, recipe.recipe_id)
-    views = view_stacks(selection, store, options.views, dataset.stacks)
-    dataset = replace(dataset, views=views)
     own = {"manifest": dataset}
     if second is not None:
-        own["test_manifest"] = load_second_corpus(session, second, store, recipe.recipe_id)
+        own["test_manifest"] = load_second_corpus(session, second, stores)
         dataset = with_second_corpus(dataset, root, own["test_manifest"], second.root)
     n_test = len(dataset.stacks) - len(own["manifest"].stacks)
     rivals = None
@@ -108,7 +110,7 @@ def run_training(
     notes = RunNotes(
         title=title,
         warning=warning,
-        provenance={**_provenance(store, recipe), **(provenance or {})},
+        provenance={**_provenance(sources), **(provenance or {})},
         spectrogram=_Spectrograms(dataset.manifest, root, recipe),
     )
     try:
@@ -131,14 +133,15 @@ def run_training(
     return {**fields, **manifests, "report": str(write_report(run))}
 
 
-def _provenance(store: Store, recipe: Recipe) -> dict[str, str | int | float]:
+def _provenance(sources: Sequence[tuple[Store, Recipe]]) -> dict[str, str | int | float]:
+    networks = [recipe.network for _, recipe in sources]
     return {
         "command": shlex.join(["emostack", *sys.argv[1:]]),
         "emostack": __version__,
-        "network": recipe.network.network,
-        "weights": recipe.network.weights,
-        "weights_sha256": recipe.network.weights_sha256,
-        "store": str(store.folder),
+        "network": joint_name(dict.fromkeys(each.network for each in networks)),
+        "weights": joint_name(dict.fromkeys(each.weights for each in networks)),
+        "weights_sha256": joint_name(dict.fromkeys(each.weights_sha256 for each in networks)),
+        "store": joint_name(store.folder for store, _ in sources),
     }
 
 

@@ -1,6 +1,6 @@
 """A manifest's utterances with their features: what stage two and the exports start from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,11 +8,13 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from features_cache.consolidated import Stack
 from features_cache.generation import LIVE
 from features_cache.keys import CLEAN
 from features_cache.lookup import joined, positions
 from features_cache.places import Places
 from features_cache.store import Store
+from stages.fusing import fused, joint_name
 
 
 class DatasetError(ValueError):
@@ -50,9 +52,9 @@ class Dataset:
     segment_start, segment_end : float64, shape (n_segments,), seconds in the utterance
     keys : content keys; equal keys are the same audio
     audio_sha256 : SHA-256 of the whole audio files; a manifest may cut one into many utterances
-    recipe_id : the store's recipe
-    recipe_json : its canonical JSON
-    generation : number of the store's generation that was read
+    recipe_id : the store's recipe; of several side by side, their joint name
+    recipe_json : its canonical JSON; of several, an array of them
+    generation : number of the store's generation that was read; of several, their joint name
     views : name -> stacks of the same utterances through a view, for training alone
     """
 
@@ -64,7 +66,7 @@ class Dataset:
     audio_sha256: list[str]
     recipe_id: str
     recipe_json: str
-    generation: int
+    generation: int | str
     views: Mapping[str, list[NDArray[np.float32]]] = field(default_factory=dict)
 
 
@@ -128,21 +130,35 @@ def _find(wanted: pd.DataFrame, store: Store) -> tuple[NDArray[np.int64], NDArra
     return np.where(is_known, at, -1), is_known & is_live
 
 
-def stacks(
-    selection: Selection, store: Store
-) -> Iterator[tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.float64]]]:
+def stacks(selection: Selection, store: Store) -> Iterator[Stack]:
     """Read features, segment starts and segment ends, one utterance after the other."""
     for place in selection.places:
         yield store.read(place), *store.read_times(place)
 
 
-def load_dataset(selection: Selection, store: Store, recipe_id: str) -> Dataset:
-    """Read a selection into memory, as float32."""
+def load_dataset(
+    selection: Selection,
+    store: Store,
+    recipe_id: str,
+    beside: Sequence[tuple[Selection, Store]] = (),
+) -> Dataset:
+    """Read a selection into memory, as float32.
+
+    Parameters
+    ----------
+    selection, store, recipe_id : what to read
+    beside : the same utterances in stores of other recipes, whose features stand beside the first's:
+        see `stages.fusing`
+    """
+    sources = [(selection, store), *beside]
     features, starts, ends = [], [], []
-    for rows, start, end in stacks(selection, store):
-        features.append(rows.astype(np.float32))
-        starts.append(start)
-        ends.append(end)
+    for parts in zip(*(stacks(*source) for source in sources), strict=True):
+        features.append(fused(parts))
+        starts.append(parts[0][1])
+        ends.append(parts[0][2])
+    others = [other for _, other in beside]
+    texts = [each.recipe_json for each in (store, *others)]
+    numbers = [each.generation.number for each in (store, *others)]
     return Dataset(
         manifest=selection.manifest,
         stacks=features,
@@ -150,7 +166,7 @@ def load_dataset(selection: Selection, store: Store, recipe_id: str) -> Dataset:
         segment_end=ends,
         keys=selection.keys.tolist(),
         audio_sha256=selection.audio_sha256.tolist(),
-        recipe_id=recipe_id,
-        recipe_json=store.recipe_json,
-        generation=store.generation.number,
+        recipe_id=joint_name([recipe_id, *(each.generation.recipe_id for each in others)]),
+        recipe_json=f"[{','.join(texts)}]" if others else store.recipe_json,
+        generation=joint_name(numbers) if others else store.generation.number,
     )

@@ -1,7 +1,7 @@
 """From audio straight to emotions: a bundle's own front end, network and classifiers."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +9,13 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from features_cache.consolidated import Stack
 from features_cache.keys import CLEAN
 from models.bundle import Bundle, BundleError, Predictor
 from models.engines import Engine
+from stages.fusing import fused, joint_name
 from stages.plan import Item
-from stages.recipe import Recipe, recipe_from_json
+from stages.recipe import Recipe, recipes_from_json
 from stages.segment_features import (
     Failed,
     Rows,
@@ -84,22 +86,23 @@ def audio_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in known and p.is_file())
 
 
-def bundle_recipe(bundle: Bundle) -> Recipe:
-    """Return the recipe that a bundle's features were made by.
+def bundle_recipes(bundle: Bundle) -> list[Recipe]:
+    """Return the recipes whose features, side by side, a bundle was trained on; mostly one.
 
     Raises
     ------
     BundleError
         The bundle's recipe id is not that of its recipe: it was edited, or by another version.
     """
-    recipe = recipe_from_json(bundle.recipe_json)
-    if recipe.recipe_id != bundle.recipe_id:
+    recipes = recipes_from_json(bundle.recipe_json)
+    found = joint_name(recipe.recipe_id for recipe in recipes)
+    if found != bundle.recipe_id:
         message = (
             f"the bundle says it was trained on recipe {bundle.recipe_id}, the recipe in it is "
-            f"{recipe.recipe_id}; expected one and the same; use a bundle as it was written"
+            f"{found}; expected one and the same; use a bundle as it was written"
         )
         raise BundleError(message)
-    return recipe
+    return recipes
 
 
 def check_speakers(bundle: Bundle, utterances: list[Utterance]) -> None:
@@ -135,27 +138,30 @@ def predict(bundle: Bundle, utterances: list[Utterance]) -> Iterator[Prediction 
     models.weights.WeightsError
         The frozen network's weights are not here.
     """
-    recipe = bundle_recipe(bundle)
+    recipes = bundle_recipes(bundle)
     check_speakers(bundle, utterances)
-    network = load_network(recipe.to_json(), BATCH_SIZE)
-    if network.feature_dim != bundle.feature_dim:
+    networks = [load_network(recipe.to_json(), BATCH_SIZE) for recipe in recipes]
+    feature_dim = sum(network.feature_dim for network in networks)
+    if feature_dim != bundle.feature_dim:
         message = (
-            f"the bundle's recipe gives {network.feature_dim} features a segment, its classifier "
+            f"the bundle's recipe gives {feature_dim} features a segment, its classifier "
             f"expects {bundle.feature_dim}; use a bundle as it was written"
         )
         raise BundleError(message)
     named = {_item(utterance, place): utterance for place, utterance in enumerate(utterances)}
-    stacks: dict[Item, list[Rows]] = {item: [] for item in named}
+    parts: dict[Item, list[Stack]] = {item: [] for item in named}
     failures: dict[Item, Unusable] = {}
-    for event in _features(named, recipe, network):
-        if isinstance(event, Failed):
-            name = named[event.item].name
-            failures[event.item] = Unusable(name=name, code=event.code, message=event.message)
-        elif isinstance(event, Rows):
-            stacks[event.item].append(event)
+    for recipe, network in zip(recipes, networks, strict=True):
+        left = [item for item in named if item not in failures]
+        for item, found in zip(left, _stacks(left, recipe, network), strict=True):
+            if isinstance(found, Failed):
+                name = named[item].name
+                failures[item] = Unusable(name=name, code=found.code, message=found.message)
+            else:
+                parts[item].append(found)
     good = [item for item in named if item not in failures]
     check_speakers(bundle, [named[item] for item in good])  # what failed is no statistic
-    predictions = iter(_classify(bundle, [named[i] for i in good], [stacks[i] for i in good]))
+    predictions = iter(_classify(bundle, [named[i] for i in good], [parts[i] for i in good]))
     for item in named:
         yield failures.get(item) or next(predictions)
 
@@ -178,29 +184,42 @@ def _item(utterance: Utterance, place: int) -> Item:
     )
 
 
-def _features(items: Iterable[Item], recipe: Recipe, network: Engine) -> Iterator[Rows | Failed]:
-    events = feature_events(window_events(items, recipe), network, network.batch_size)
+def _stacks(items: Sequence[Item], recipe: Recipe, network: Engine) -> Iterator[Stack | Failed]:
+    """Make each utterance's features by one recipe, or say why there are none."""
+    rows: dict[Item, list[Rows]] = {item: [] for item in items}
+    failures: dict[Item, Failed] = {}
+    events = feature_events(window_events(items, recipe), network)
     for event in storable(events, recipe.dtype):
-        if isinstance(event, Rows | Failed):
-            yield event
+        if isinstance(event, Failed):
+            failures[event.item] = event
+        elif isinstance(event, Rows):
+            rows[event.item].append(event)
+    for item in items:
+        yield failures.get(item) or _stack(rows[item])
+
+
+def _stack(rows: list[Rows]) -> Stack:
+    return (
+        np.concatenate([each.values for each in rows]),
+        np.concatenate([each.start for each in rows]),
+        np.concatenate([each.end for each in rows]),
+    )
 
 
 def _classify(
-    bundle: Bundle, utterances: list[Utterance], stacks: list[list[Rows]]
+    bundle: Bundle, utterances: list[Utterance], stacks: list[list[Stack]]
 ) -> Iterator[Prediction]:
     if not stacks:
         return
-    features = [
-        np.concatenate([rows.values for rows in stack]).astype(np.float32) for stack in stacks
-    ]
     speakers = [utterance.speaker for utterance in utterances]
-    probabilities, attention = Predictor(bundle).predict(features, speakers)
+    probabilities, attention = Predictor(bundle).predict([fused(s) for s in stacks], speakers)
     for i, utterance in enumerate(utterances):
+        _, start, end = stacks[i][0]
         yield Prediction(
             name=utterance.name,
             emotion=bundle.labels[int(np.argmax(probabilities[i]))],
             probabilities=dict(zip(bundle.labels, probabilities[i].tolist(), strict=True)),
-            start=np.concatenate([rows.start for rows in stacks[i]]),
-            end=np.concatenate([rows.end for rows in stacks[i]]),
+            start=start,
+            end=end,
             attention=attention[i],
         )

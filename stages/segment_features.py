@@ -7,7 +7,7 @@ can be forgotten without touching its neighbours.
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features_cache.keys import CLEAN
+from models.engines import Engine
 from stages.frontend.audio import AudioError, duration_s
 from stages.frontend.logmel import logmel_blocks
 from stages.frontend.segments import segment_times, windows
 from stages.frontend.views.table import view
 from stages.frontend.views.view import seed_of
+from stages.overlap import one_behind
 from stages.plan import Item
 from stages.recipe import Recipe
 
@@ -81,24 +83,32 @@ def window_events(items: Iterable[Item], recipe: Recipe) -> Iterator[Event]:
             yield Failed(item=item, code="io", message=error.strerror or str(error))
 
 
-def feature_events(
-    events: Iterable[Event],
-    network: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-    batch_size: int,
-) -> Iterator[Event]:
-    """Turn windows into features, `batch_size` windows at a time, whoever they belong to.
+def feature_events(events: Iterable[Event], network: Engine) -> Iterator[Event]:
+    """Turn windows into features, a full batch at a time, whoever they belong to.
+
+    Each batch is waited for when the next one has been begun, so that a device that works by itself
+    always has something to do. Only the last batch is smaller.
 
     Parameters
     ----------
     events : from `window_events`
-    network : windows (n, ...) to features (n, feature_dim), n at most `batch_size`
-    batch_size : segments a call of the network; only the last one gets fewer
+    network : the frozen network
 
     Yields
     ------
     Event
         The same utterances in the same order, with features in place of windows.
     """
+    begun = (
+        (pieces, network.start(np.concatenate(values)) if (values := _values(pieces)) else None)
+        for pieces in _batches(events, network.batch_size)
+    )
+    for pieces, features in one_behind(begun):
+        yield from pieces if features is None else _with_features(pieces, features())
+
+
+def _batches(events: Iterable[Event], batch_size: int) -> Iterator[list[Event]]:
+    """Cut events into lists of `batch_size` windows, with whatever stands between these."""
     waiting: deque[Event] = deque()
     n_waiting = 0
     for event in events:
@@ -109,12 +119,13 @@ def feature_events(
         waiting.append(event)
         n_waiting += len(event.values) if isinstance(event, Rows) else 0
         while n_waiting >= batch_size:
-            yield from _run(waiting, network, batch_size)
+            yield _take(waiting, batch_size)
             n_waiting -= batch_size
-        if n_waiting == 0:
-            yield from waiting
+        if n_waiting == 0 and waiting:
+            yield list(waiting)
             waiting.clear()
-    yield from _run(waiting, network, batch_size)
+    if waiting:
+        yield list(waiting)
 
 
 def storable(events: Iterable[Event], dtype: str) -> Iterator[Event]:
@@ -170,15 +181,11 @@ def _has_changed(item: Item) -> bool:
     return (found.st_size, found.st_mtime_ns) != (item.size, item.mtime_ns)
 
 
-def _run(
-    waiting: deque[Event],
-    network: Callable[[NDArray[np.float32]], NDArray[np.float32]],
-    batch_size: int,
-) -> Iterator[Event]:
-    """Take one batch off the left of `waiting` and yield what it makes ready, in order."""
-    pieces = _take(waiting, batch_size)
-    values = [piece.values for piece in pieces if isinstance(piece, Rows)]
-    features = network(np.concatenate(values)) if values else np.empty((0, 0), np.float32)
+def _values(pieces: Iterable[Event]) -> list[NDArray[np.floating]]:
+    return [piece.values for piece in pieces if isinstance(piece, Rows)]
+
+
+def _with_features(pieces: Iterable[Event], features: NDArray[np.float32]) -> Iterator[Event]:
     first = 0
     for piece in pieces:
         if isinstance(piece, Rows):

@@ -1,6 +1,8 @@
 """The work of one task: some utterances in, one shard out. Runs wherever a worker is.
 
-The frozen network is loaded once a process; what comes in and goes out is a few hundred bytes.
+The frozen network is loaded once a process; what comes in and goes out is a few hundred bytes. A
+thread decodes ahead of the network. Where a process has two tasks at hand, one has the network while
+the other's shard is verified and published.
 """
 
 import functools
@@ -8,8 +10,10 @@ import importlib.metadata
 import os
 import platform
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -30,6 +34,7 @@ from models.engines import KERAS, OPENVINO, Engine
 from models.frozen_cnn import FrozenCNN
 from models.frozen_graph import WindowShape
 from models.weights import weights_file
+from stages.overlap import made_ahead
 from stages.plan import Item
 from stages.recipe import Recipe, recipe_from_json
 from stages.segment_features import (
@@ -44,6 +49,12 @@ from stages.segment_features import (
 
 SHARD_SECONDS = 60.0
 """Work on a shard after which no further utterance is begun."""
+
+READ_AHEAD = 32
+"""Blocks of windows, of five seconds at most, that are made before the network asks for them."""
+
+_TURN = threading.Lock()
+"""Held by the task that has this process's network."""
 
 PACKAGES = ("emostack", "keras", "librosa", "numpy", "scipy", "soundfile", "soxr", "h5py")
 
@@ -109,22 +120,17 @@ def extract_shard(task: ShardTask) -> ShardResult:
     if done is not None or not may_go_on(folder, task.lock_token):
         return done or ShardResult(left=task.items)
     recipe = recipe_from_json(task.recipe_json)
-    network = load_network(task.recipe_json, task.batch_size, task.engine)
-    with (
-        _Crumb(task) as crumb,
-        ShardWriter(folder / "shards", _header(recipe, network, task.engine), task.shard) as shard,
-    ):
-        # Asked once the unfinished file is there: whoever takes over after this deletes it before
-        # looking at what is published, and what is deleted cannot be published any more.
-        if not may_go_on(folder, task.lock_token):
-            return ShardResult(left=task.items)
-        events = window_events(crumb.passing(task.items), recipe)
+    with _TURN:
+        network = load_network(task.recipe_json, task.batch_size, task.engine)
+    header = _header(recipe, network, task.engine)
+    with ShardWriter(folder / "shards", header, task.shard) as shard:
         work = _Work(shard, functools.partial(may_go_on, folder, task.lock_token))
-        try:
-            work.write(storable(feature_events(events, network, network.batch_size), recipe.dtype))
-        except MemoryError:
-            message = "not enough memory to make its features"
-            work.failures.append(Failed(item=crumb.item, code="memory", message=message))
+        with _TURN, _Crumb(task) as crumb:
+            # Asked once the unfinished file is there: whoever takes over after this deletes it
+            # before looking at what is published, and what is deleted cannot be published any more.
+            if not may_go_on(folder, task.lock_token):
+                return ShardResult(left=task.items)
+            work.extract(crumb, recipe, network)
         try:
             published = shard.close() if shard.n_utterances else None
         except FileExistsError:  # another worker was given the task as well, and was faster
@@ -143,17 +149,27 @@ def extract_shard(task: ShardTask) -> ShardResult:
 
 
 class _Work:
-    """Writes events to a shard until it is full, or nobody wants it any more."""
+    """Fills a shard until there is no more room or time, or nobody wants it any more."""
 
     def __init__(self, shard: ShardWriter, may_go_on: Callable[[], bool]) -> None:
         self._shard, self._may_go_on = shard, may_go_on
-        self._began = time.monotonic()
+        self._began = 0.0
         self.ended: list[Item] = []
         self.failures: list[Failed] = []
         self.audio_s = 0.0
 
-    def write(self, events: Iterable[Event]) -> None:
-        """Write all events, or as many as there is room and time for."""
+    def extract(self, crumb: "_Crumb", recipe: Recipe, network: Engine) -> None:
+        """Take a task's utterances from audio file to shard."""
+        self._began = time.monotonic()
+        windows = window_events(crumb.passing(), recipe)
+        with closing(made_ahead(windows, READ_AHEAD)) as ready:
+            try:
+                self._write(storable(feature_events(ready, network), recipe.dtype))
+            except MemoryError:
+                message = "not enough memory to make its features"
+                self.failures.append(Failed(item=crumb.item, code="memory", message=message))
+
+    def _write(self, events: Iterable[Event]) -> None:
         end_s = 0.0
         for event in events:
             match event:
@@ -182,6 +198,7 @@ class _Crumb:
 
     def __init__(self, task: ShardTask) -> None:
         self._path = _crumb_path(task)
+        self._items = task.items
         self.item = task.items[0]
 
     def __enter__(self) -> Self:
@@ -192,9 +209,9 @@ class _Crumb:
         self._file.close()
         self._path.unlink(missing_ok=True)
 
-    def passing(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Hand on items, leaving word of each."""
-        for i, item in enumerate(items):
+    def passing(self) -> Iterator[Item]:
+        """Hand on the task's items, leaving word of each."""
+        for i, item in enumerate(self._items):
             self.item = item
             os.pwrite(self._file.fileno(), struct.pack("<q", i), 0)
             yield item

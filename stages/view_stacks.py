@@ -1,17 +1,19 @@
 """Features of views, beside those of the utterances that stage two starts from."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from features_cache.consolidated import Stack
 from features_cache.generation import LIVE, QUARANTINED
 from features_cache.keys import content_key
 from features_cache.lookup import joined, positions
 from features_cache.store import Place, Store
 from stages.dataset import DatasetError, Selection
 from stages.frontend.views.table import view
+from stages.fusing import fused
 
 _COLUMNS = (
     "corpus", "utterance_id", "key", "status", "shard", "row_start", "row_end",
@@ -23,6 +25,7 @@ def view_stacks(
     store: Store,
     names: Iterable[str],
     own: Sequence[NDArray[np.float32]],
+    beside: Sequence[tuple[Selection, Store]] = (),
 ) -> dict[str, list[NDArray[np.float32]]]:
     """Read the selected utterances through some views.
 
@@ -33,6 +36,7 @@ def view_stacks(
     names : of the views
     own : the utterances' own stacks, which stand in where a view failed, such as of an utterance that
         became too short
+    beside : as for `stages.dataset.load_dataset`; a view that failed in any store failed
 
     Returns
     -------
@@ -47,20 +51,28 @@ def view_stacks(
     stages.frontend.views.view.ViewError
         There is no such view.
     """
-    return {name: _stacks(selection, store, name, own) for name in dict.fromkeys(names)}
+    sources = [(selection, store), *beside]
+    return {name: _stacks(sources, name, own) for name in dict.fromkeys(names)}
 
 
 def _stacks(
-    selection: Selection, store: Store, name: str, own: Sequence[NDArray[np.float32]]
+    sources: Sequence[tuple[Selection, Store]], name: str, own: Sequence[NDArray[np.float32]]
 ) -> list[NDArray[np.float32]]:
+    views = zip(*(_read(*source, name) for source in sources), strict=True)
+    found = []
+    for stack, view_parts in zip(own, views, strict=True):
+        parts = [part for part in view_parts if part is not None]
+        found.append(fused(parts) if len(parts) == len(sources) else stack)
+    return found
+
+
+def _read(selection: Selection, store: Store, name: str) -> Iterator[Stack | None]:
+    """Read the utterances through one view; None where it failed."""
     rows, is_live = _rows(selection, store, name)
     columns = (rows[column].tolist() for column in ("shard", "row_start", "row_end"))
-    return [
-        store.read(Place(shard=shard, row_start=start, row_end=end)).astype(np.float32)
-        if live
-        else stack
-        for shard, start, end, live, stack in zip(*columns, is_live, own, strict=True)
-    ]
+    for shard, start, end, live in zip(*columns, is_live, strict=True):
+        place = Place(shard=shard, row_start=start, row_end=end)
+        yield (store.read(place), *store.read_times(place)) if live else None
 
 
 def _rows(selection: Selection, store: Store, name: str) -> tuple[pd.DataFrame, NDArray[np.bool_]]:

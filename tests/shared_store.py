@@ -1,6 +1,7 @@
 """A small store with labels, for tests of exports: made-up features, no network, no audio."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,12 +52,21 @@ def rows_of(names: Sequence[str], **columns: object) -> pd.DataFrame:
     return complete(frame.assign(**columns))
 
 
-def fill(folder: Path, manifest: pd.DataFrame, *, dim: int = 5, seed: int = 0) -> Store:
+def fill(
+    folder: Path,
+    manifest: pd.DataFrame,
+    *,
+    dim: int = 5,
+    seed: int = 0,
+    shift_s: float = 0.16,
+    revision: int = 1,
+) -> Store:
     """Make a store that holds a manifest's utterances, of one to six segments each."""
-    store = Store.create(folder, recipe().to_json())
+    made_by = replace(recipe(), revision=revision)
+    store = Store.create(folder, made_by.to_json())
     rng = np.random.default_rng(seed)
     header = ShardHeader(
-        recipe_id=recipe().recipe_id,
+        recipe_id=made_by.recipe_id,
         recipe_json=store.recipe_json,
         versions_json="{}",
         engine="keras-test",
@@ -66,7 +76,7 @@ def fill(folder: Path, manifest: pd.DataFrame, *, dim: int = 5, seed: int = 0) -
     with ShardWriter(store.shards_folder, header) as writer:
         for i, row in enumerate(manifest.itertuples()):
             n = 1 + i % 6
-            start = np.arange(n) * 0.16
+            start = np.arange(n) * shift_s
             writer.append(rng.normal(0, 3, (n, dim)).astype(np.float16), start, start + 0.655)
             key = key_of(f"{row.corpus}/{row.utterance_id}")
             writer.end_utterance(key=key, utterance_id=row.utterance_id, view="clean")
@@ -81,7 +91,7 @@ def fill(folder: Path, manifest: pd.DataFrame, *, dim: int = 5, seed: int = 0) -
     rows = pd.concat([manifest.reset_index(drop=True), places], axis=1).assign(
         view="clean", audio_sha256="", shard=shard.name, status=LIVE, reason="", message=""
     )
-    store.publish(rows, recipe().recipe_id, [shard])
+    store.publish(rows, made_by.recipe_id, [shard])
     return store
 
 

@@ -1,5 +1,6 @@
 """A small real job for tests: a few utterances, a tiny frozen network with random weights."""
 
+import json
 import os
 import signal
 import subprocess
@@ -35,6 +36,15 @@ layers = ["conv_pw_1_relu"]
 input_size = 32
 pooling = "bands:4"
 """
+
+MEASURE = """
+import os, sys
+pid = os.posix_spawn(sys.executable, [sys.executable, "-c", *sys.argv[1:]], os.environ)
+_, status, usage = os.wait4(pid, 0)
+print(usage.ru_maxrss, file=sys.stderr)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""A small process between the test and the command: a child's peak counts what forked it."""
 
 
 def write_recipe(folder: Path) -> Path:
@@ -140,6 +150,15 @@ class Job:
             *("--recipe", self.folder / "tiny.toml", "--workdir", self.workdir.root),
             *("--workers", n_workers),
         ]
+
+    def peak_bytes(self) -> int:
+        """Extract in a process of its own; the most memory it had."""
+        program = "from pipeline.cli import main; main()"
+        command = [sys.executable, "-c", MEASURE, program, *map(str, self.words())]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["n_left"] == 0
+        return 1024 * int(done.stderr.split()[-1])
 
     def extract_part(self, i: int, n: int) -> dict[str, Any]:
         session, workdir, job = self._what()

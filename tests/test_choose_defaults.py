@@ -1,5 +1,6 @@
 """The choice of defaults: for each speaker without that speaker."""
 
+import argparse
 import importlib.util
 import sys
 from dataclasses import replace
@@ -12,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.linear_path import LinearPathSettings
+from stages.manifest import write_manifest
 from stages.train_options import TrainOptions
 from stages.training_task import Task, make_task
+from tests.shared_store import fill, recipe, rows_of
 from tests.toy_dataset import SMALL_NETWORK, make_dataset
 
 PATH = Path(__file__).parent.parent / "benchmarks" / "choose_defaults.py"
@@ -55,6 +58,25 @@ def test_a_speakers_own_utterances_have_no_part_in_the_inner_score() -> None:
     table = pd.DataFrame(rows, columns=["fold", "speaker", "truth", "predicted"])
     assert choose.inner_score(table, "a") == 50.0  # one of b's two, by the training without a
     assert choose.inner_score(table, "c") == 100.0
+
+
+@pytest.mark.parametrize(
+    ("names", "dim"), [("a.toml", 5), (["a.toml"], 5), (["a.toml", "b.toml"], 8)], ids=str
+)
+def test_a_candidate_may_have_the_features_of_several_recipes(
+    tmp_path: Path, names: object, dim: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    manifest = rows_of([f"u{i}" for i in range(12)])
+    write_manifest(manifest, tmp_path / "m.csv")
+    for revision, name in enumerate("ab", start=1):
+        own = replace(recipe(), revision=revision)
+        Path(f"{name}.toml").write_text(own.to_toml(), encoding="utf-8")
+        folder = tmp_path / "runs" / "features" / own.recipe_id
+        fill(folder, manifest, dim={1: 5, 2: 3}[revision], revision=revision)
+    asked = argparse.Namespace(manifest=Path("m.csv"), workdir=Path("runs"), seed=0)
+    task, _ = choose.prepared(asked, {"name": "x", "recipe": names})
+    assert {stack.shape[1] for stack in task.dataset.stacks} == {dim}
 
 
 def test_candidates_are_scored_and_each_speaker_gets_one(

@@ -105,6 +105,7 @@ def test_dashes_underscores_dotted_keys_and_inline_tables_mean_the_same(
         ("[extract]\nmax-hours = 2.5", "extract", "max_hours", 2.5),
         ("[extract]\ndry-run = false", "extract", "dry_run", False),
         ('[extract]\nrecipe = ["a", "b"]', "extract", "recipe", ["a", "b"]),
+        ("[extract]\nrecipe = []", "extract", "recipe", []),
         ('[extract]\nuntil = "06:30"', "extract", "until", "06:30"),
         ('[extract]\noutput = "not/there"', "extract", "output", "not/there"),
         ("[extract]\nquiet = false", "extract", "quiet", False),
@@ -117,6 +118,10 @@ def test_values_of_the_right_type_pass_unchanged(
     file: Path, text: str, verb: str, name: str, value: object
 ) -> None:
     assert _read(file, text) == {verb: {name: value}}
+
+
+def test_one_value_is_a_list_of_one_for_a_verb_that_takes_several(file: Path) -> None:
+    assert _read(file, "recipe = 'ab'") == {"extract": {"recipe": ["ab"]}}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +146,8 @@ def test_values_of_the_right_type_pass_unchanged(
         ("[extract]\nmax-hours = false", 2, "expected a number; found false"),
         ("[extract]\ndry-run = 1", 2, "expected true or false; found the number 1"),
         ("[extract]\nbatch-size = 4", 2, "4 is not in the range x>=8"),
-        ("[extract]\nrecipe = 'a'", 2, "expected a list, each item text; found the text 'a'"),
+        ("[extract]\nrecipe = 1", 2, "expected text; found the number 1"),
+        ("[extract]\nrecipe = {}", 2, "expected text; found a table"),
         ("[extract]\nrecipe = ['a', 1]", 2, "expected text; found the number 1"),
         ("[extract]\nuntil = 'dawn'", 2, "'dawn' does not match the format '%H:%M'"),
         ("[train]\nfolds = 'file'", 2, "'file' is not one of 'speaker', 'session'"),

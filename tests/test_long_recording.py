@@ -1,8 +1,5 @@
 """A recording of three hours: little memory, and the features of one that is read whole."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +15,7 @@ from stages.manifest import complete
 from stages.recipe import Recipe, load_recipe, resolve
 from stages.shard_work import load_network
 from tests.hostile_audio import RATE, voice_like
-from tests.small_job import RECIPE, ROOT, Job
-
-MEASURE = """
-import os, sys
-pid = os.posix_spawn(sys.executable, [sys.executable, "-c", *sys.argv[1:]], os.environ)
-_, status, usage = os.wait4(pid, 0)
-print(usage.ru_maxrss, file=sys.stderr)
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
-"""A small process between the test and the command: a child's peak counts what forked it."""
+from tests.small_job import RECIPE, Job
 
 SPARSE = RECIPE + "[segments]\nshift_frames = 64\n"
 """Every frame once: a quarter of the default's segments, of the same audio."""
@@ -54,16 +42,6 @@ def job_of(folder: Path, files: list[str]) -> Job:
     return job
 
 
-def peak_bytes(job: Job) -> int:
-    """Extract in a process of its own; the most memory it had."""
-    program = "from pipeline.cli import main; main()"
-    command = [sys.executable, "-c", MEASURE, program, *map(str, job.words())]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["n_left"] == 0
-    return 1024 * int(done.stderr.split()[-1])
-
-
 def read_whole(path: Path, recipe: Recipe) -> NDArray[np.float32]:
     """Features of a recording that is decoded, transformed and cut in one piece."""
     samples, rate = soundfile.read(path, dtype="float32")
@@ -83,7 +61,7 @@ def test_three_hours_take_as_little_memory_as_seconds_and_give_the_features_of_t
         soundfile.write(short.audio / f"{i}.wav", voice_like(3.0, seed=i), RATE)
     long = job_of(tmp_path / "long", ["long.wav"])
     write_recording(long.audio / "long.wav", 180)
-    above = peak_bytes(long) - peak_bytes(short)
+    above = long.peak_bytes() - short.peak_bytes()
     assert above < 300 * 2**20
     found = Store(long.store_folder).stack("long.wav")
     assert len(found) > 10_000

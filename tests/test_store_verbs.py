@@ -62,12 +62,14 @@ class Keeper:
     def is_whole(self) -> bool:
         return self.store("verify", "--full") == {"problems": []}
 
-    def train(self) -> None:
-        """Leave what a training of the newest generation leaves."""
+    def train(self, beside: str = "") -> None:
+        """Leave what a training of the newest generation leaves; maybe with a recipe beside it."""
         run = self.workdir / "runs" / "20261123-000000-small"
         run.mkdir(parents=True)
         now = self.opened().generation
-        provenance = {"recipe_id": now.recipe_id, "generation": now.number}
+        provenance: dict[str, object] = {"recipe_id": now.recipe_id, "generation": now.number}
+        if beside:
+            provenance = {"recipe_id": f"{beside}+{now.recipe_id}", "generation": f"9+{now.number}"}
         (run / "run.json").write_text(json.dumps({"provenance": provenance}))
 
 
@@ -239,6 +241,13 @@ def test_gc_keeps_what_a_training_was_made_from_until_told_to_let_it_go(
     assert done.status == 1
     assert "has no generation 1; expected one of [3]" in done.err
     assert keeper.is_whole()
+
+
+def test_gc_keeps_what_a_training_of_several_recipes_was_made_from(keeper: Keeper) -> None:
+    keeper.train(beside="f" * 16)
+    del keeper.rows["u0"]
+    keeper.extract()
+    assert "features of 1 more are held by generations that are kept: 1" in keeper.says("gc")
 
 
 def test_an_utterance_whose_bytes_have_changed_is_read_once_and_anew(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 @click.command()
 @options.manifest
 @options.audio
-@options.recipe
-@options.generation
+@options.recipes
+@options.generations
 @options.seeds
 @options.learned_views
 @options.training
@@ -38,8 +38,8 @@ def train(
     workdir: Workdir,
     manifest: Path,
     audio: Path | None,
-    recipe_name: str,
-    generation: int | None,
+    recipe_names: tuple[str, ...],
+    generations: tuple[int, ...],
     seeds: int,
     folds: str,
     title: str,
@@ -58,10 +58,14 @@ def train(
     \b
     Example: emostack train emodb.csv --seeds 3 --views speed-0.9,speed-1.1
     Example: emostack train emodb.csv --test savee.csv --map savee-to-emodb.toml
+    Example: emostack train emodb.csv --recipe emostack-v1 --recipe emostack-small-v1
     """
+    if generations and len(generations) != len(recipe_names):
+        seen = f"{len(recipe_names)} --recipe and {len(generations)} --generation"
+        raise click.UsageError(f"{seen}; expected no --generation, or one for each --recipe")
     check_second_corpus(test_manifest, test_audio, label_map, folds)
     from pipeline.cross_corpus import read_second_corpus
-    from pipeline.stores import open_store
+    from pipeline.stores import open_stores
     from pipeline.training import run_training, summary
     from stages.manifest import read_manifest
     from stages.train_options import TrainOptions
@@ -71,7 +75,7 @@ def train(
     if test_manifest is not None:
         second = read_second_corpus(session, test_manifest, test_audio, label_map, rows)
         title = title or f"{manifest.stem}, tested on {test_manifest.stem}"
-    store, recipe = open_store(workdir, recipe_name, generation)
+    (store, recipe), *beside = open_stores(workdir, recipe_names, generations)
     fields = run_training(
         session,
         workdir,
@@ -81,6 +85,7 @@ def train(
         recipe,
         TrainOptions(folds=folds, seeds=tuple(range(seeds)), **how),
         title=title or manifest.stem,
+        beside=beside,
         second=second,
         with_baselines=with_baselines,
     )

@@ -1,0 +1,114 @@
+"""The front end, as far as one of its stages; as a script, a child that times it.
+
+Each stage includes those before it, so what one adds is the difference to its predecessor.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.by_librosa import librosa_logmel, librosa_windows
+from benchmarks.child import Action, Numbers, serve
+from benchmarks.extract_ways import items_of
+from stages.frontend.audio import native_blocks, read_blocks
+from stages.frontend.logmel import FrontEnd, logmel_blocks
+from stages.frontend.segments import windows
+from stages.manifest import read_manifest
+from stages.plan import Item
+from stages.recipe import Recipe, recipe_from_json
+from stages.segment_features import Rows, window_events
+
+Arrays = Iterator[npt.NDArray[np.floating]]
+Stage = Callable[[Item, Recipe], Arrays]
+
+
+def decoded(item: Item, _: Recipe) -> Arrays:
+    """Open and decode the file."""
+    return (block.samples for block in native_blocks(Path(item.path)))
+
+
+def samples(item: Item, recipe: Recipe) -> Arrays:
+    """Check them, make them mono, and bring them to the recipe's rate."""
+    return read_blocks(Path(item.path), sample_rate=recipe.frontend.sample_rate)
+
+
+def spectra(item: Item, recipe: Recipe) -> Arrays:
+    """Fourier transforms of the windowed frames."""
+    return _transformed(samples(item, recipe), recipe.frontend)
+
+
+def logmel(item: Item, recipe: Recipe) -> Arrays:
+    """Powers, Mel bands and decibels."""
+    return logmel_blocks(Path(item.path), settings=recipe.frontend)
+
+
+def cut(item: Item, recipe: Recipe) -> Arrays:
+    """Overlapping windows."""
+    return (values for values, _ in windows(logmel(item, recipe), recipe.segments))
+
+
+def as_events(item: Item, recipe: Recipe) -> Arrays:
+    """Place them in time, and look whether the file is still the same: what a worker takes."""
+    return (event.values for event in window_events([item], recipe) if isinstance(event, Rows))
+
+
+def by_librosa(item: Item, recipe: Recipe) -> Arrays:
+    """Log-Mel as a script makes it."""
+    return iter([librosa_logmel(Path(item.path), recipe)])
+
+
+def cut_by_librosa(item: Item, recipe: Recipe) -> Arrays:
+    """Windows as a script makes them."""
+    return iter([librosa_windows(Path(item.path), recipe)])
+
+
+OURS: dict[str, Stage] = {
+    "open, decode": decoded,
+    "check, mono, resample": samples,
+    "Fourier transform": spectra,
+    "Mel bands, decibels": logmel,
+    "cut windows": cut,
+    "times, file unchanged": as_events,
+}
+STAGES: dict[str, Stage] = {**OURS, "librosa": by_librosa, "librosa, windows": cut_by_librosa}
+LOGMEL, WINDOWS = "Mel bands, decibels", "times, file unchanged"
+"""Where our log-Mel is done, and our windows."""
+
+
+def make_ready(fields: dict[str, Any]) -> Action:
+    """Get ready to run a stage over a corpus: ``stage``, ``folder``, ``recipe_json``."""
+    folder, stage = Path(fields["folder"]), STAGES[fields["stage"]]
+    recipe = recipe_from_json(fields["recipe_json"])
+    items = items_of(read_manifest(folder / "manifest.csv"), folder)
+    audio_s = [librosa.get_duration(path=item.path) for item in items]
+
+    def run(step: int) -> Numbers:
+        n = sum(_count(stage(item, recipe)) for item in items[::step])
+        return {"n": n, "audio_s": sum(audio_s[::step])}
+
+    return run
+
+
+def _count(arrays: Iterable[npt.NDArray[np.floating]]) -> int:
+    return sum(len(array) for array in arrays)
+
+
+def _transformed(blocks: Iterable[npt.NDArray[np.float32]], settings: FrontEnd) -> Arrays:
+    whole = np.concatenate(list(blocks))
+    yield librosa.stft(
+        whole,
+        n_fft=settings.n_fft,
+        hop_length=settings.hop_length,
+        win_length=settings.window_length,
+        window=settings.window,
+        center=False,
+        dtype=np.complex64,
+    )
+
+
+if __name__ == "__main__":
+    serve(make_ready)

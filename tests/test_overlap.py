@@ -1,0 +1,138 @@
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features_cache.keys import CLEAN
+from stages.overlap import made_ahead, one_behind
+from stages.plan import Item
+from stages.segment_features import Done, Event, Failed, Rows, feature_events
+
+
+def counting(made: list[int], n: int) -> Iterator[int]:
+    for i in range(n):
+        made.append(i)
+        yield i
+
+
+def wait_until_made(made: list[int], n: int) -> None:
+    until = time.monotonic() + 10
+    while len(made) < n and time.monotonic() < until:
+        time.sleep(0.001)
+    time.sleep(0.02)  # for one too many
+
+
+@given(things=st.lists(st.integers()), n=st.integers(1, 5))
+def test_things_keep_their_order_whoever_makes_them(things: list[int], n: int) -> None:
+    assert list(one_behind(made_ahead(things, n))) == things
+
+
+def test_a_thread_makes_so_many_ahead_and_no_more() -> None:
+    made: list[int] = []
+    ahead = made_ahead(counting(made, 100), 3)
+    assert next(ahead) == 0
+    wait_until_made(made, 4)
+    assert made == [0, 1, 2, 3]
+    ahead.close()
+
+
+def test_closing_ends_the_thread() -> None:
+    before = threading.active_count()
+    ahead = made_ahead(counting([], 100), 3)
+    next(ahead)
+    assert threading.active_count() == before + 1
+    ahead.close()
+    assert threading.active_count() == before
+
+
+def test_what_the_making_raises_comes_in_its_place() -> None:
+    def broken() -> Iterator[int]:
+        yield from (1, 2)
+        message = "no third"
+        raise OSError(message)
+
+    ahead = made_ahead(broken(), 8)
+    assert [next(ahead), next(ahead)] == [1, 2]
+    with pytest.raises(OSError, match="no third"):
+        next(ahead)
+
+
+class Network:
+    """Gives the mean of each window, and remembers when it was asked and when it was waited for."""
+
+    batch_size = 4
+    feature_dim = 1
+    name = "mean"
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def __call__(self, windows: np.ndarray) -> np.ndarray:
+        return windows.mean(axis=(1, 2), dtype=np.float32)[:, None]
+
+    def start(self, windows: np.ndarray):  # noqa: ANN201
+        self.seen.append(f"start {len(windows)}")
+
+        def wait() -> np.ndarray:
+            self.seen.append(f"wait {len(windows)}")
+            return self(windows)
+
+        return wait
+
+
+def rows(item: Item, first: int, n: int) -> Rows:
+    values = np.arange(first, first + n, dtype=np.float32)[:, None, None] * np.ones((1, 2, 3))
+    times = np.arange(first, first + n, dtype=np.float64)
+    return Rows(item=item, values=values.astype(np.float32), start=times, end=times + 1)
+
+
+def item(name: str) -> Item:
+    return Item(
+        key=name,
+        utterance_id=name,
+        view=CLEAN,
+        path=name,
+        start=0.0,
+        end=1.0,
+        size=0,
+        mtime_ns=0,
+    )
+
+
+def test_the_next_batch_is_begun_before_the_last_one_is_waited_for() -> None:
+    network, one = Network(), item("a")
+    events = list(feature_events([rows(one, 0, 11), Done(item=one)], network))
+    assert network.seen == ["start 4", "start 4", "wait 4", "start 3", "wait 4", "wait 3"]
+    values = np.concatenate([event.values for event in events if isinstance(event, Rows)])
+    assert values[:, 0].tolist() == list(range(11))
+    assert events[-1] == Done(item=one)
+
+
+@given(
+    lengths=st.lists(st.lists(st.integers(1, 9), max_size=3), min_size=1, max_size=5),
+    broken=st.integers(0, 5),
+)
+def test_every_utterance_ends_once_in_its_place_with_the_features_of_its_own_windows(
+    lengths: list[list[int]], broken: int
+) -> None:
+    events: list[Event] = []
+    for i, pieces in enumerate(lengths):
+        one, first = item(f"u{i}"), 100 * i
+        for n in pieces:
+            events.append(rows(one, first, n))
+            first += n
+        is_broken = i == broken
+        events.append(Failed(item=one, code="c", message="m") if is_broken else Done(item=one))
+    found = list(feature_events(events, Network()))
+    ends = [event for event in found if not isinstance(event, Rows)]
+    assert ends == [event for event in events if not isinstance(event, Rows)]
+    for i, pieces in enumerate(lengths):
+        mine = [e for e in found if isinstance(e, Rows) and e.item.key == f"u{i}"]
+        values = [value for event in mine for value in event.values[:, 0].tolist()]
+        assert values == [event for r in mine for event in r.start.tolist()]
+        if i != broken:
+            assert values == [100 * i + k for k in range(sum(pieces))]
