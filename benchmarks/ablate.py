@@ -8,7 +8,7 @@ does. Nothing is chosen by it: the default is fixed before (docs/decisions, docs
 A row is what `choose_defaults.py` calls a candidate. Prints a Markdown table: UAR in percent with its 95 %
 interval over speakers, of the classifier; of its network and its linear path alone; normalised by the
 training speakers; the processor seconds that all of it took, both normalisations, which a busy machine
-changes less than those of the clock; MiB of features that it reads.
+changes less than those of the clock; MiB that it learns from, as float16.
 """
 
 import argparse

@@ -141,9 +141,12 @@ def started(task: dict[str, object]) -> Iterator[dict[str, Child]]:
         for way, every in EVERY.items():
             children[way] = Child(SCRIPT, {"way": way, "every": every, **task})
         yield children
-    finally:
+        for child in children.values():
+            child.close()
+    except BaseException:
         for child in children.values():
             child.kill()
+        raise
 
 
 def row(found: dict[str, list[float]], n_gpus: int) -> list[str]:

@@ -230,14 +230,16 @@ def _keep_workers() -> None:
     atexit.register(kept.close)
 
     @functools.cache
-    def opened(n_workers: int) -> Workers:
+    def opened(n_workers: int, engine: str) -> Workers:
         here = Path(tempfile.mkdtemp(prefix="bench-"))
         kept.callback(shutil.rmtree, here)
         places = {"store": here, "audio": here, "scratch": here}
-        return kept.enter_context(open_workers(n_workers, None, **places))
+        return kept.enter_context(open_workers(n_workers, None, engine=engine, **places))
 
-    def find_workers(n_workers: int, *_: object, **__: object) -> AbstractContextManager[Workers]:
-        return nullcontext(opened(n_workers))
+    def find_workers(
+        n_workers: int, *_: object, engine: str, **__: object
+    ) -> AbstractContextManager[Workers]:
+        return nullcontext(opened(n_workers, engine))
 
     os.cpu_count = lambda: len(os.sched_getaffinity(0))  # what the threads of a worker are cut by
     extraction.open_workers = find_workers

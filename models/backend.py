@@ -10,7 +10,7 @@ def backend_name() -> str:
 
 
 def gpu_names() -> list[str]:
-    """Names of the GPUs that the backend can use; on torch, which cannot be asked, the one that it does."""
+    """Names of the GPUs that the backend can use; on torch, for which Keras cannot tell, the one in use."""
     with stderr_set_aside():  # a machine without CUDA is no error
         if backend_name() == "torch":
             device = str(ops.convert_to_tensor(0.0).device)

@@ -204,7 +204,7 @@ def _write(bundle: Bundle, folder: Path) -> None:
         "seeds": list(bundle.weights),
         "normalisation": asdict(bundle.normalisation.settings),
         "classifier": asdict(bundle.classifier),
-        "linear_share": bundle.linear_share,
+        "linear_share": float(bundle.linear_share),
         "card": bundle.card,
     }
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)

@@ -66,11 +66,13 @@ class LinearPath:
     ----------
     normalisation : of the vectors; without components
     weights : float32, shape (n_values, n_labels)
+    bias : float32, shape (n_labels,): -1 for a class that nobody spoke in training, else 0
     """
 
-    def __init__(self, normalisation: Normalisation, weights: np.ndarray) -> None:
+    def __init__(self, normalisation: Normalisation, weights: np.ndarray, bias: np.ndarray) -> None:
         self.normalisation = normalisation
         self.weights = weights
+        self.bias = bias
 
     def scores(self, vectors: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
         """Score each class.
@@ -82,21 +84,22 @@ class LinearPath:
 
         Returns
         -------
-        float32, shape (n, n_labels); about 1 for the class that is heard and -1 for the others
+        float32, shape (n, n_labels); the largest for the class that is heard, about 0 on average
         """
-        scores: np.ndarray = standardised(self.normalisation, vectors, speakers) @ self.weights
+        inputs = standardised(self.normalisation, vectors, speakers)
+        scores: np.ndarray = inputs @ self.weights + self.bias
         return scores
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """What was fitted, see `array_shapes`."""
-        return {"weights": self.weights, **self.normalisation.arrays}
+        return {"weights": self.weights, "bias": self.bias, **self.normalisation.arrays}
 
 
 def array_shapes(kind: str, n_features: int, n_labels: int) -> dict[str, tuple[int, ...]]:
     """Name and shape of every array of a fitted path, for stacks of so many features."""
     n_values = 2 * n_features
-    shapes: dict[str, tuple[int, ...]] = {"weights": (n_values, n_labels)}
+    shapes: dict[str, tuple[int, ...]] = {"weights": (n_values, n_labels), "bias": (n_labels,)}
     if kind == "train":
         shapes |= {"mean": (n_values,), "deviation": (n_values,)}
     return shapes
@@ -104,8 +107,10 @@ def array_shapes(kind: str, n_features: int, n_labels: int) -> dict[str, tuple[i
 
 def linear_path_of(kind: str, arrays: Mapping[str, np.ndarray]) -> LinearPath:
     """Put a path together again from its arrays; `kind` is that of its normalisation."""
-    statistics = {name: array for name, array in arrays.items() if name != "weights"}
-    return LinearPath(Normalisation(_normalised(kind), statistics), arrays["weights"])
+    statistics = {name: own for name, own in arrays.items() if name not in ("weights", "bias")}
+    return LinearPath(
+        Normalisation(_normalised(kind), statistics), arrays["weights"], arrays["bias"]
+    )
 
 
 def fit_linear_path(
@@ -146,7 +151,9 @@ def fit_linear_path(
         wanted.astype(np.float32),
         sample_weight=np.tile(per_class[targets], len(versions)).astype(np.float32),
     )
-    return LinearPath(normalisation, np.ascontiguousarray(ridge.coef_.T, np.float32))
+    # Vectors are centred and there is no intercept, so what nobody speaks would score in the middle.
+    bias = np.where(np.isin(np.arange(n_labels), targets), 0, -1).astype(np.float32)
+    return LinearPath(normalisation, np.ascontiguousarray(ridge.coef_.T, np.float32), bias)
 
 
 def pooled(network: np.ndarray, scores: np.ndarray, share: float) -> np.ndarray:

@@ -189,7 +189,7 @@ def _wait_for(client: "Client", n_workers: int) -> None:
     except TimeoutError as error:
         message = (
             f"the local cluster has not got {n_workers} worker processes within {NO_WORKERS_S:.0f} s; "
-            "expected them all; run again, with fewer --workers if memory is short"
+            "expected them all; run again, with fewer --workers if memory or GPUs are short"
         )
         raise ClusterError(message) from error
 

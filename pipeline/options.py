@@ -159,7 +159,7 @@ def workers(command: Command) -> Command:
         type=click.IntRange(min=0),
         default=None,
         help="Processes of a local cluster; 0: this process, no cluster. "
-        f"Default: one a core ({os.cpu_count()}), or 0 where there is little to do.",
+        f"Default: one a GPU, else one a core ({os.cpu_count()}), or 0 where there is little to do.",
     )(command)
     command = click.option(
         "--scheduler", help="Address of a running Dask scheduler, such as tcp://host:8786."

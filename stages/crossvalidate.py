@@ -2,8 +2,8 @@
 
 Conventions
 -----------
-Mean, deviation and principal components are fitted on a fold's training part alone, its views
-included, and so is the linear path; the network is trained once, on all of that part, for a fixed number of epochs. With
+Mean, deviation, principal components and the linear path are fitted on a fold's training part and its
+views alone; the network is trained once, on all of that part, for a fixed number of epochs. With
 ``speaker`` a test speaker's segments are standardised by that speaker's own statistics: no label
 is used, but it is *transductive*.
 """

@@ -34,6 +34,7 @@ from models.engines import KERAS, OPENVINO, Engine
 from models.frozen_cnn import FrozenCNN
 from models.frozen_graph import WindowShape
 from models.weights import weights_file
+from stages.frontend.logmel import BLOCK_FRAMES
 from stages.overlap import made_ahead
 from stages.plan import Item
 from stages.recipe import Recipe, recipe_from_json
@@ -50,8 +51,11 @@ from stages.segment_features import (
 SHARD_SECONDS = 60.0
 """Work on a shard after which no further utterance is begun."""
 
-READ_AHEAD = 32
-"""Blocks of windows, of five seconds at most, that are made before the network asks for them."""
+AHEAD_BYTES = 64 << 20
+"""Windows that are made before the network asks for them take at most so much, or two blocks."""
+
+MOST_AHEAD = 32
+"""Blocks of windows, of five seconds each, that are made ahead at most."""
 
 _TURN = threading.Lock()
 """Held by the task that has this process's network."""
@@ -162,12 +166,13 @@ class _Work:
         """Take a task's utterances from audio file to shard."""
         self._began = time.monotonic()
         windows = window_events(crumb.passing(), recipe)
-        with closing(made_ahead(windows, READ_AHEAD)) as ready:
+        with closing(made_ahead(windows, _blocks_ahead(recipe))) as ready:
             try:
                 self._write(storable(feature_events(ready, network), recipe.dtype))
             except MemoryError:
                 message = "not enough memory to make its features"
-                self.failures.append(Failed(item=crumb.item, code="memory", message=message))
+                item = crumb.items[len(self.ended) + len(self.failures)]
+                self.failures.append(Failed(item=item, code="memory", message=message))
 
     def _write(self, events: Iterable[Event]) -> None:
         end_s = 0.0
@@ -193,13 +198,21 @@ class _Work:
         return self._shard.n_bytes >= SHARD_BYTES or seconds >= SHARD_SECONDS
 
 
+def _blocks_ahead(recipe: Recipe) -> int:
+    n_windows = -(-BLOCK_FRAMES // recipe.segments.shift_frames)
+    window_bytes = 4 * recipe.frontend.n_mels * recipe.segments.window_frames
+    return max(2, min(MOST_AHEAD, AHEAD_BYTES // (n_windows * window_bytes)))
+
+
 class _Crumb:
-    """A file that says which utterance is being read, for whoever finds this process dead."""
+    """A file that says which utterance is being read, for whoever finds this process dead.
+
+    Decoders are what kills: the network, a few blocks behind, reads nothing from outside.
+    """
 
     def __init__(self, task: ShardTask) -> None:
         self._path = _crumb_path(task)
-        self._items = task.items
-        self.item = task.items[0]
+        self.items = task.items
 
     def __enter__(self) -> Self:
         self._file = self._path.open("wb", buffering=0)
@@ -211,8 +224,7 @@ class _Crumb:
 
     def passing(self) -> Iterator[Item]:
         """Hand on the task's items, leaving word of each."""
-        for i, item in enumerate(self._items):
-            self.item = item
+        for i, item in enumerate(self.items):
             os.pwrite(self._file.fileno(), struct.pack("<q", i), 0)
             yield item
 

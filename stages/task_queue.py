@@ -1,7 +1,7 @@
 """The work of an extraction, handed out task by task, and handed out again when a worker dies.
 
 Tasks are made when they are asked for, never a million at once. A worker leaves a crumb that says
-which utterance it is at; so when its process dies, the utterance that killed it is known. It is tried
+which utterance it is reading; so when its process dies, the one to suspect is known. It is tried
 once more, alone; the second death quarantines it as ``crashed``.
 """
 

@@ -184,10 +184,8 @@ def _result(
 ) -> dict[str, Any]:
     headline = metrics[options.normalise]
     uars = {name: own["uar_pooled"] for name, own in metrics.items()}
-    own, parts = (
-        _kinds(options),
-        [name for name in uars if name.startswith(("network-", "linear-"))],
-    )
+    own = _kinds(options)
+    parts = [name for name in uars if name.startswith(("network-", "linear-"))]
     names = (
         "uar_pooled", "uar_ensemble", "uar_interval", "uar_interval_utterances", "uar_fold_mean",
         "uar_fold_sd", "uar_seeds", "wa", "macro_f1", "recall_by_class",

@@ -26,7 +26,8 @@ class TrainOptions:
     normalise : ``speaker``, ``train`` or ``none``: the evaluation shown first. Where it is
         ``speaker``, which is transductive, ``train`` is evaluated beside it
     seeds : one training a fold for each
-    balance : ``weights``, ``oversample`` or ``none``
+    balance : ``weights``, ``oversample`` or ``none``; the linear path, which draws nothing, takes weights
+        for ``oversample``, too
     n_components : principal components kept, 0 = no PCA; fewer where there are fewer features
     views : names of the views that training utterances are also seen through
     own_svm : evaluate the linear SVM on the same features and folds, too

@@ -19,7 +19,7 @@ from stages.frontend.segments import windows
 
 BENCHMARKS = sorted((Path(__file__).parent.parent / "benchmarks").glob("bench_*.py"))
 
-SLOW = {"bench_extract": [[], ["--workers", "1"]]}
+SLOW = {"bench_extract": [[], ["--workers", "1"]], "bench_gpu": [[]]}
 """Those that start a process with a network for every way; and what else they are asked for."""
 
 RUNS = [

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from features_cache.lock import writer_lock
 from features_cache.shard import new_shard_name
 from features_cache.store import Store
 from stages import shard_work
+from stages.frontend.segments import Segments
 from stages.plan import Item
+from stages.recipe import Recipe
 from stages.shard_work import ShardTask, extract_shard, take_crumb, withdraw
 from tests.small_job import Job
 
@@ -95,3 +98,31 @@ def test_a_worker_that_is_given_up_in_the_middle_publishes_nothing(
     with pytest.raises(OSError, match=r"\.partial"):
         extract_shard(task)
     assert files(task) == []
+
+
+def test_the_network_s_want_of_memory_is_laid_to_the_utterance_that_it_was_at(
+    task: ShardTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = shard_work.load_network
+
+    def load_hungry(*what: Any) -> Any:  # noqa: ANN401
+        network = load(*what)
+
+        def starve(_: object) -> None:  # the other utterance has long been decoded ahead
+            raise MemoryError
+
+        monkeypatch.setattr(network, "start", starve)
+        return network
+
+    monkeypatch.setattr(shard_work, "load_network", load_hungry)
+    result = extract_shard(task)
+    assert [(failed.item.utterance_id, failed.code) for failed in result.failures] == [
+        ("u0", "memory")
+    ]
+    assert [item.utterance_id for item in result.left] == ["u1"]
+
+
+def test_few_blocks_are_made_ahead_where_windows_are_long() -> None:
+    long = replace(Recipe(), segments=Segments(n_frames=1000, shift_frames=10))
+    ahead = {n: shard_work._blocks_ahead(recipe) for n, recipe in enumerate((Recipe(), long))}
+    assert 2 <= ahead[1] < ahead[0] <= shard_work.MOST_AHEAD

@@ -107,11 +107,12 @@ def test_a_path_comes_back_from_its_arrays(kind: str) -> None:
     assert np.array_equal(again.scores(vectors, speakers), path.scores(vectors, speakers))
 
 
-def test_a_class_that_nobody_speaks_in_training_is_scored_lowest() -> None:
+def test_a_class_that_nobody_speaks_in_training_scores_as_not_heard() -> None:
     vectors, targets, speakers = made_up()
     path = fitted("train", n_labels=4)
     scores = path.scores(vectors, speakers)
     assert (scores.argmax(axis=1) == targets).mean() > 0.95
+    np.testing.assert_allclose(scores[:, 3], -1, atol=1e-5)
 
 
 def test_vectors_that_are_all_alike_score_nothing() -> None:

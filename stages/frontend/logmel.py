@@ -34,7 +34,7 @@ SCALINGS = ("fixed", "utterance")
 WINDOWS = ("hamming", "hann", "blackman", "boxcar")
 MIN_DEVIATION_DB = 1e-3  # scaling="utterance" never divides by less
 CLEAN_VIEW = View()
-_BLOCK_FRAMES = 512  # frames a block; always counted from the utterance's first sample
+BLOCK_FRAMES = 512  # frames a block; always counted from the utterance's first sample
 
 
 class FrontEndError(ValueError):
@@ -310,7 +310,7 @@ def logmel_of(
     [(64, 97)]
     """
     hop, n_fft = settings.hop_length, settings.n_fft
-    needed = (_BLOCK_FRAMES - 1) * hop + n_fft
+    needed = (BLOCK_FRAMES - 1) * hop + n_fft
     held = np.zeros(0, dtype=np.float32)
     n_seen = 0
     for block in _preemphasised(samples, settings.preemphasis):
@@ -318,7 +318,7 @@ def logmel_of(
         held = np.concatenate([held, block])
         while len(held) >= needed:
             yield _logmel(held[:needed], settings, warp)
-            held = held[_BLOCK_FRAMES * hop :]
+            held = held[BLOCK_FRAMES * hop :]
     if n_seen < settings.window_length:
         raise AudioError(
             f"the utterance has {n_seen} samples at {settings.sample_rate} Hz; expected at least "
