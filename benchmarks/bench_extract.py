@@ -76,7 +76,9 @@ def main() -> None:
         for input_size in (96,) if is_tiny else (96, LARGE):
             ways = _single_ways(given.size)
             found = compare(ways, Path(scratch), n_rounds, input_size, is_tiny=is_tiny)
-            print(f"## {DEFAULT} at {input_size} pixels; rounds: {n_rounds}\n")
+            print(
+                f"## {DEFAULT} at {input_size} pixels; ratios within a round, rounds: {n_rounds}\n"
+            )
             _print_rates(found, "seconds", "by the clock")
             _print_rates(found, "cpu_s", "by processor time")
             _print_costs(found)
@@ -219,7 +221,9 @@ def _print_costs(found: dict[Way, Found]) -> None:
 
 
 def _print_scaling(found: dict[Way, Found], n_rounds: int) -> None:
-    print(f"## {DEFAULT}: `emostack extract --workers N` on N cores; rounds: {n_rounds}\n")
+    print(
+        f"## {DEFAULT}: `emostack extract --workers N` on N cores; ratios within a round, rounds: {n_rounds}\n"
+    )
     heads = ["extract", "segments/s", "a CPU second", "ratio to the first", "peak RSS of all, MiB"]
     rows = []
     firsts: dict[str, Found] = {}

@@ -103,7 +103,7 @@ def wait_for_a_moment(
         return
     shards = life.job.store_folder / "shards"
     n_before = len(life.published)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 180
     while len(list(shards.glob("*.h5"))) == n_before and process.poll() is None:
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -140,7 +140,7 @@ def test_kills_in_short_form(tmp_path: Path) -> None:
     n_kills = 0
     for n_shards in (1, 2, 3):
         with running(*life.job.words()) as process:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 180
             while len(list(shards.glob("*.h5"))) < n_shards and process.poll() is None:
                 assert time.monotonic() < until
                 time.sleep(0.002)
