@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.child import Child, Numbers, print_table, ratio
+from benchmarks.child import Child, Numbers, children, print_table, ratio
 from models.engines import ENGINES, KERAS, OPENVINO, has_openvino
 from stages.corpora.synthetic import write_corpus
 from stages.recipe import DEFAULT, RECIPES, Recipe, resolve, with_random_weights
@@ -88,23 +88,19 @@ def compare(
     ways: list[Way], corpus: Path, n_rounds: int, input_size: int, *, is_tiny: bool
 ) -> dict[Way, Found]:
     """Have every way make ready, then take turns; what each run of each came to."""
-    children: dict[Way, Child] = {}
+    team: dict[Way, Child] = {}
     found: dict[Way, Found] = {way: [] for way in ways}
-    try:
+    with children() as start:
         for way in ways:
             with _cores(way.n_workers):
-                children[way] = Child(SCRIPT, _task(way, corpus, input_size, is_tiny=is_tiny))
+                team[way] = start(SCRIPT, _task(way, corpus, input_size, is_tiny=is_tiny))
         for _ in range(n_rounds):
-            for way, child in children.items():
-                found[way].append({**child.run(), "start_s": child.start_s})
-        for way, child in children.items():
-            peak_mib = child.close()
-            found[way] = [{**run, "peak_mib": peak_mib} for run in found[way]]
-    except BaseException:
-        for child in children.values():
-            child.kill()
-        raise
-    return found
+            for way, child in team.items():
+                found[way].append(child.run())
+    return {
+        way: [{**run, "start_s": child.start_s, "peak_mib": child.peak_mib} for run in found[way]]
+        for way, child in team.items()
+    }
 
 
 def recipe_of(way: Way, input_size: int, *, is_tiny: bool) -> Recipe:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.child import ONE_THREAD, Child, Numbers, print_table, ratio
+from benchmarks.child import ONE_THREAD, Numbers, children, print_table, ratio
 from benchmarks.frontend_stages import LOGMEL, OURS, WINDOWS
 from stages.corpora.synthetic import write_corpus
 from stages.recipe import DEFAULT, RECIPES, Recipe, resolve, with_random_weights
@@ -60,18 +60,17 @@ def main() -> None:
 
 def measure(stages: list[str], task: dict[str, str], n_rounds: int, n_processes: int) -> Found:
     """Run stages in turn, each in so many processes at once; what each round of each came to."""
-    children = {
-        stage: [Child(SCRIPT, {"stage": stage, **task}, ONE_THREAD) for _ in range(n_processes)]
-        for stage in stages
-    }
     found: Found = {stage: [] for stage in stages}
-    for _ in range(n_rounds):
-        for stage, team in children.items():
-            for child in team:
-                child.begin()
-            found[stage].append(_joined([child.result() for child in team]))
-    for child in (child for team in children.values() for child in team):
-        child.close()
+    with children() as start:
+        teams = {
+            stage: [start(SCRIPT, {"stage": stage, **task}, ONE_THREAD) for _ in range(n_processes)]
+            for stage in stages
+        }
+        for _ in range(n_rounds):
+            for stage, team in teams.items():
+                for child in team:
+                    child.begin()
+                found[stage].append(_joined([child.result() for child in team]))
     return found
 
 

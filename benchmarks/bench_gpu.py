@@ -21,15 +21,13 @@ import importlib.metadata
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import soundfile
 
-from benchmarks.child import Child, Numbers, print_table, ratio
+from benchmarks.child import Numbers, children, print_table, ratio
 from models.engines import KERAS
 from models.gpus import visible_gpus
 from models.networks import PRECISIONS
@@ -126,27 +124,14 @@ def make_corpus(folder: Path, seconds: float) -> float:
 
 def measure(task: dict[str, object], n_rounds: int) -> dict[str, list[float]]:
     """Segments a second of each way in each round."""
-    with started(task) as children:
+    with children() as start:
+        team = {
+            way: start(SCRIPT, {"way": way, "every": every, **task}) for way, every in EVERY.items()
+        }
         runs: list[dict[str, Numbers]] = [
-            {way: child.run() for way, child in children.items()} for _ in range(n_rounds)
+            {way: child.run() for way, child in team.items()} for _ in range(n_rounds)
         ]
     return {way: [each[way]["n_segments"] / each[way]["seconds"] for each in runs] for way in EVERY}
-
-
-@contextmanager
-def started(task: dict[str, object]) -> Iterator[dict[str, Child]]:
-    """Have a process made ready for each way, one after the other; none outlives the block."""
-    children: dict[str, Child] = {}
-    try:
-        for way, every in EVERY.items():
-            children[way] = Child(SCRIPT, {"way": way, "every": every, **task})
-        yield children
-        for child in children.values():
-            child.close()
-    except BaseException:
-        for child in children.values():
-            child.kill()
-        raise
 
 
 def row(found: dict[str, list[float]], n_gpus: int) -> list[str]:

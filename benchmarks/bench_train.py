@@ -150,9 +150,9 @@ def naive(task: Task, options: TrainOptions) -> tuple[np.ndarray, np.ndarray]:
         values, mask = _padded(_projected(standardised, fold, task.n_components))
         model = _fitted(task, options, values, mask, fold.train)
         inputs = [values[fold.test], mask[fold.test]]
-        vectors = task.vectors
-        path = task.linear_path(NORMALISE, fold.train, vectors, options)
-        scores = path.scores(vectors[0][fold.test], [task.speakers[row] for row in fold.test])
+        again = dataclasses.replace(task)  # which has to make its vectors anew
+        path = again.linear_path(NORMALISE, fold.train, options)
+        scores = path.scores(again.vectors[0][fold.test], [task.speakers[i] for i in fold.test])
         both = pooled(model.predict(inputs, verbose=0), scores, options.linear.share)
         truth.append(task.targets[fold.test])
         heard.append(both.argmax(axis=1))

@@ -10,7 +10,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,10 @@ class Child:
     Attributes
     ----------
     start_s : seconds until it was ready: imports, loading, compiling, a first run
+    peak_mib : its peak memory, that of its own processes included; once it has been closed
     """
+
+    peak_mib: float
 
     def __init__(
         self, script: Path, task: Mapping[str, Any], environment: Mapping[str, str] | None = None
@@ -91,13 +95,12 @@ class Child:
         self.begin()
         return self.result()
 
-    def close(self) -> float:
-        """End it; give its peak memory in MiB, that of its own processes included."""
+    def close(self) -> None:
+        """End it, in good order."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        peak_mib = self.result()["peak_mib"]
+        self.peak_mib = self.result()["peak_mib"]
         self._ended()
-        return peak_mib
 
     def kill(self) -> None:
         """End it whatever it is doing; its own processes see that and end, too."""
@@ -107,6 +110,25 @@ class Child:
     def _ended(self) -> int:
         with self._process as process:  # which closes its pipes
             return process.wait()
+
+
+@contextmanager
+def children() -> Iterator[Callable[..., Child]]:
+    """Give what starts a `Child`; all are ended with the block, and killed where the block fails."""
+    started: list[Child] = []
+
+    def start(*args: Any, **more: Any) -> Child:  # noqa: ANN401 - a child's own
+        started.append(Child(*args, **more))
+        return started[-1]
+
+    try:
+        yield start
+        for child in started:
+            child.close()
+    except BaseException:
+        for child in started:
+            child.kill()
+        raise
 
 
 def serve(make_ready: Callable[[dict[str, Any]], Action]) -> None:

@@ -15,7 +15,7 @@ from benchmarks.by_librosa import librosa_logmel, librosa_windows
 from benchmarks.child import Action, Numbers, serve
 from benchmarks.extract_ways import items_of
 from stages.frontend.audio import native_blocks, read_blocks
-from stages.frontend.logmel import FrontEnd, logmel_blocks
+from stages.frontend.logmel import logmel_blocks, spectrum_of
 from stages.frontend.segments import windows
 from stages.manifest import read_manifest
 from stages.plan import Item
@@ -38,7 +38,7 @@ def samples(item: Item, recipe: Recipe) -> Arrays:
 
 def spectra(item: Item, recipe: Recipe) -> Arrays:
     """Fourier transforms of the windowed frames."""
-    return _transformed(samples(item, recipe), recipe.frontend)
+    yield spectrum_of(np.concatenate(list(samples(item, recipe))), recipe.frontend)
 
 
 def logmel(item: Item, recipe: Recipe) -> Arrays:
@@ -95,19 +95,6 @@ def make_ready(fields: dict[str, Any]) -> Action:
 
 def _count(arrays: Iterable[npt.NDArray[np.floating]]) -> int:
     return sum(len(array) for array in arrays)
-
-
-def _transformed(blocks: Iterable[npt.NDArray[np.float32]], settings: FrontEnd) -> Arrays:
-    whole = np.concatenate(list(blocks))
-    yield librosa.stft(
-        whole,
-        n_fft=settings.n_fft,
-        hop_length=settings.hop_length,
-        win_length=settings.window_length,
-        window=settings.window,
-        center=False,
-        dtype=np.complex64,
-    )
 
 
 if __name__ == "__main__":

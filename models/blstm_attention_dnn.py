@@ -167,21 +167,25 @@ class BLSTMAttentionDNN:
         settings = self.settings
         values = layers.Input((None, self.n_features), dtype="float32", name="values")
         mask = layers.Input((None,), dtype="bool", name="mask")
-        dropout = [layers.Dropout(settings.dropout) for _ in range(2 + len(settings.dnn_units))]
-        steps = dropout[0](values)
+        dropout: list[Any] = []
+
+        def dropped(tensor: Any) -> Any:  # noqa: ANN401 - the backend's tensors
+            dropout.append(layers.Dropout(settings.dropout))
+            return dropout[-1](tensor)
+
+        steps = dropped(values)
         if settings.lstm_units:
             lstm = layers.LSTM(settings.lstm_units, return_sequences=True)
-            steps = dropout[1](layers.Bidirectional(lstm)(steps, mask=mask))
+            steps = dropped(layers.Bidirectional(lstm)(steps, mask=mask))
         attention = self._attention(steps, mask)
         state = ops.einsum("bt,btu->bu", attention, steps)
-        for units, drop in zip(settings.dnn_units, dropout[2:], strict=True):
-            state = drop(layers.Dense(units, activation="relu")(state))
+        for units in settings.dnn_units:
+            state = dropped(layers.Dense(units, activation="relu")(state))
         probabilities = layers.Dense(self.n_labels, activation="softmax")(state)
         self._trainer = keras.Model([values, mask], probabilities)
         self._reader = keras.Model([values, mask], [probabilities, attention])
         # A layer that drops nothing draws nothing.
-        used = dropout if settings.lstm_units else [dropout[0], *dropout[2:]]
-        self._seeds = [own.seed_generator.state for own in used if settings.dropout]
+        self._seeds = [own.seed_generator.state for own in dropout if settings.dropout]
         # Measured on a CPU: XLA makes TensorFlow's recurrent loop three times slower.
         jit = False if backend_name() == "tensorflow" else "auto"
         self._optimizer = keras.optimizers.AdamW(

@@ -8,11 +8,11 @@ from features_cache.generation import GenerationError
 from features_cache.keys import CLEAN
 from features_cache.store import Store, StoreError
 from pipeline.workdir import Workdir
+from stages.fusing import check_side_by_side
 from stages.recipe import (
     RECIPES,
     Recipe,
     RecipeError,
-    check_side_by_side,
     load_recipe,
     recipe_from_json,
     without_sha256,

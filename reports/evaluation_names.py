@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+WITH_LINEAR = "blstm_attention_dnn_linear"
+NETWORK = "blstm_attention_dnn"
+LINEAR = "linear_path"
 CLASSIFIERS = {
-    "blstm_attention_dnn_linear": "BLSTM, attention, DNN and linear path",
-    "blstm_attention_dnn": "BLSTM, attention, DNN",
-    "linear_path": "Linear path",
+    WITH_LINEAR: "BLSTM, attention, DNN and linear path",
+    NETWORK: "BLSTM, attention, DNN",
+    LINEAR: "Linear path",
     "linear_svm": "Linear SVM",
     "majority": "Majority class",
 }
-STEMS = {"svm": "linear_svm", "network": "blstm_attention_dnn", "linear": "linear_path"}
+PARTS = {"network": NETWORK, "linear": LINEAR}
+"""What the name of a part's evaluation begins with -> the part of the classifier `WITH_LINEAR`."""
+
+STEMS = {"svm": "linear_svm", **PARTS}
 """What an evaluation's name begins with, unless with its features -> its classifier."""
 
 FEATURES = {
@@ -67,6 +73,11 @@ def evaluation_words(name: str) -> tuple[str, str]:
         else classifier_words("linear_svm", stem)
     )
     return _in_a_sentence(words), normalise
+
+
+def is_part(name: str) -> bool:
+    """Tell whether an evaluation is of a part of the classifier, such as ``network-train``."""
+    return name.partition("-")[0] in PARTS
 
 
 def _in_a_sentence(words: str) -> str:

@@ -14,7 +14,6 @@ import numpy as np
 
 from models.linear_svm import predict_fold, standardise
 from models.mixed_features import common_units, fill_gaps
-from models.utterance_vectors import utterance_vectors
 from stages.crossvalidate import Evaluation, prediction_table
 
 if TYPE_CHECKING:
@@ -85,8 +84,7 @@ def cross_validate_baselines(
 
 def own_vectors(task: Task) -> UtteranceVectors:
     """Pool the store's own features, which are alike in size."""
-    vectors = utterance_vectors(task.dataset.stacks)
-    return UtteranceVectors(name=SVM, vectors=vectors, has_own_units=False)
+    return UtteranceVectors(name=SVM, vectors=task.vectors[0], has_own_units=False)
 
 
 def cross_validate_svm(

@@ -20,6 +20,7 @@ import pandas as pd
 from models.fitting import fit
 from models.linear_path import pooled, probabilities_of
 from models.normalisation import standardise_by_speaker
+from reports.evaluation_names import NETWORK, PARTS, WITH_LINEAR
 from stages.side_by_side import side_by_side
 
 if TYPE_CHECKING:
@@ -33,12 +34,6 @@ if TYPE_CHECKING:
     from stages.training_task import Task
 
 
-NETWORK = "blstm_attention_dnn"
-LINEAR = "linear_path"
-WITH_LINEAR = "blstm_attention_dnn_linear"
-"""The classifier, network and linear path together."""
-
-
 @dataclass(kw_only=True)
 class Evaluation:
     """One classifier with one normalisation, evaluated on all folds.
@@ -46,7 +41,7 @@ class Evaluation:
     Parameters
     ----------
     name : ``speaker``, ``network-speaker``, ``svm-train``, ...
-    classifier : `WITH_LINEAR`, `NETWORK`, `LINEAR`, ``linear_svm`` or ``majority``
+    classifier : one of `reports.evaluation_names.CLASSIFIERS`
     features : whose features, such as ``egemaps``; empty: the store's own
     normalise : ``none``, ``train`` or ``speaker``
     tables : one a fold and seed; columns as `reports.metrics` has them, and ``evaluation``
@@ -92,7 +87,7 @@ def cross_validate(
     the classifier, named as `normalise`; after it, if it has a linear path, the network and the path alone
     """
     versions, kind = task.versions, normalise
-    vectors = task.vectors if options.linear.share else []
+    vectors = task.vectors[0] if options.linear.share else None  # made before threads ask for them
     if kind == "speaker":  # no fold has a say in a speaker's own statistics: once is enough
         versions, kind = [standardise_by_speaker(own, task.speakers) for own in versions], "none"
 
@@ -103,9 +98,9 @@ def cross_validate(
         speakers = [task.speakers[row] for row in fold.test]
         tested = fitted.transform([versions[0][row] for row in fold.test], speakers)
         scores = None
-        if vectors:
-            path = task.linear_path(normalise, fold.train, vectors, options)
-            scores = path.scores(vectors[0][fold.test], speakers)
+        if vectors is not None:
+            path = task.linear_path(normalise, fold.train, options)
+            scores = path.scores(vectors[fold.test], speakers)
         return _Outcome(
             scores,
             [_train(network, learned, tested, options, seed, stop) for seed in options.seeds],
@@ -152,10 +147,12 @@ def _train(
 def _empty_evaluations(normalise: str, options: TrainOptions) -> list[Evaluation]:
     if not options.linear.share:
         return [Evaluation(name=normalise, classifier=NETWORK, normalise=normalise)]
-    return [
-        Evaluation(name=f"{stem}{normalise}", classifier=classifier, normalise=normalise)
-        for stem, classifier in (("", WITH_LINEAR), ("network-", NETWORK), ("linear-", LINEAR))
+    whole = Evaluation(name=normalise, classifier=WITH_LINEAR, normalise=normalise)
+    parts = [
+        Evaluation(name=f"{stem}-{normalise}", classifier=part, normalise=normalise)
+        for stem, part in PARTS.items()
     ]
+    return [whole, *parts]
 
 
 def _note(

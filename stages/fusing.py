@@ -7,15 +7,20 @@ every one of them the features of its own segment whose centre is nearest in tim
 the earlier. The columns stand in the order of the recipes.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features_cache.consolidated import Stack
+from stages.recipe import Recipe, RecipeError, recipe_from_json
 
 TIE_S = 1e-6
 """Distances in time that differ by less are equal: frames are milliseconds, and sums of them inexact."""
+
+MAX_SIDE_BY_SIDE = 8
+"""Recipes at most: each has a network of its own, and a bundle of them may come from anybody."""
 
 JOINT = "+"
 """Stands between what names the parts: ``emostack-v1+emostack-small-v1``."""
@@ -73,3 +78,45 @@ def nearest(times: NDArray[np.float64], among: NDArray[np.float64]) -> NDArray[n
 def joint_name(names: Iterable[object]) -> str:
     """Name what stands side by side; one name alone stays as it is."""
     return JOINT.join(map(str, names))
+
+
+def recipes_from_json(text: str) -> list[Recipe]:
+    """Read the recipe, or the several of an array, whose features a bundle was trained on.
+
+    Raises
+    ------
+    RecipeError
+        See `recipe_from_json` and `check_side_by_side`.
+    """
+    if not text.startswith("["):
+        return [recipe_from_json(text)]
+    try:
+        several = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        message = f"these recipes were not written by this version of emostack: {error}"
+        raise RecipeError(message) from error
+    recipes = [recipe_from_json(json.dumps(each)) for each in several]
+    check_side_by_side(recipes)
+    return recipes
+
+
+def check_side_by_side(recipes: Sequence[Recipe]) -> None:
+    """Refuse recipes whose features cannot stand side by side.
+
+    Raises
+    ------
+    RecipeError
+        There are none, or too many, or the same one twice.
+    """
+    if not 1 <= len(recipes) <= MAX_SIDE_BY_SIDE:
+        message = (
+            f"{len(recipes)} recipes side by side; expected 1 to {MAX_SIDE_BY_SIDE}; name as many"
+        )
+        raise RecipeError(message)
+    for recipe in recipes:
+        if recipes.count(recipe) > 1:
+            message = (
+                f"recipe {recipe.recipe_id} stands beside itself; expected different ones, since its "
+                "features twice say no more than once; name it once"
+            )
+            raise RecipeError(message)

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from features_cache.consolidated import Stack
 from features_cache.keys import CLEAN
-from models.bundle import Bundle, BundleError, Predictor
+from models.bundle import Bundle, BundleError
 from models.engines import Engine
-from stages.fusing import fused, joint_name
+from models.predictor import Predictor
+from stages.fusing import fused, joint_name, recipes_from_json
 from stages.plan import Item
-from stages.recipe import Recipe, recipes_from_json
+from stages.recipe import Recipe
 from stages.segment_features import (
     Failed,
     Rows,

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -25,9 +25,6 @@ DTYPES = ("float16", "float32")
 
 MAX_WINDOW = 2**20
 """Values in one segment's window at most (4 MiB): a recipe may come with somebody's bundle."""
-
-MAX_SIDE_BY_SIDE = 8
-"""Recipes side by side at most, for the same reason: each has a network of its own."""
 
 
 class RecipeError(ValueError):
@@ -185,48 +182,6 @@ def recipe_from_json(text: str) -> Recipe:
     except (ValueError, AttributeError, RecursionError) as error:
         message = f"this recipe was not written by this version of emostack: {error}"
         raise RecipeError(message) from error
-
-
-def recipes_from_json(text: str) -> list[Recipe]:
-    """Read the recipe, or the several of an array, whose features a bundle was trained on.
-
-    Raises
-    ------
-    RecipeError
-        See `recipe_from_json` and `check_side_by_side`.
-    """
-    if not text.startswith("["):
-        return [recipe_from_json(text)]
-    try:
-        several = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        message = f"these recipes were not written by this version of emostack: {error}"
-        raise RecipeError(message) from error
-    recipes = [recipe_from_json(json.dumps(each)) for each in several]
-    check_side_by_side(recipes)
-    return recipes
-
-
-def check_side_by_side(recipes: Sequence[Recipe]) -> None:
-    """Refuse recipes whose features cannot stand side by side.
-
-    Raises
-    ------
-    RecipeError
-        There are none, or too many, or the same one twice.
-    """
-    if not 1 <= len(recipes) <= MAX_SIDE_BY_SIDE:
-        message = (
-            f"{len(recipes)} recipes side by side; expected 1 to {MAX_SIDE_BY_SIDE}; name as many"
-        )
-        raise RecipeError(message)
-    for recipe in recipes:
-        if recipes.count(recipe) > 1:
-            message = (
-                f"recipe {recipe.recipe_id} stands beside itself; expected different ones, since its "
-                "features twice say no more than once; name it once"
-            )
-            raise RecipeError(message)
 
 
 def resolve(recipe: Recipe, *, download: bool = True) -> Recipe:

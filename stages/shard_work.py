@@ -7,16 +7,13 @@ the other's shard is verified and published.
 
 import functools
 import importlib.metadata
-import os
 import platform
-import struct
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from features_cache.atomic import PARTIAL
 from features_cache.keys import file_sha256
@@ -34,6 +31,7 @@ from models.engines import KERAS, OPENVINO, Engine
 from models.frozen_cnn import FrozenCNN
 from models.frozen_graph import WindowShape
 from models.weights import weights_file
+from stages.crumb import Crumb
 from stages.frontend.logmel import BLOCK_FRAMES
 from stages.overlap import made_ahead
 from stages.plan import Item
@@ -129,7 +127,7 @@ def extract_shard(task: ShardTask) -> ShardResult:
     header = _header(recipe, network, task.engine)
     with ShardWriter(folder / "shards", header, task.shard) as shard:
         work = _Work(shard, functools.partial(may_go_on, folder, task.lock_token))
-        with _TURN, _Crumb(task) as crumb:
+        with _TURN, Crumb(task) as crumb:
             # Asked once the unfinished file is there: whoever takes over after this deletes it
             # before looking at what is published, and what is deleted cannot be published any more.
             if not may_go_on(folder, task.lock_token):
@@ -162,7 +160,7 @@ class _Work:
         self.failures: list[Failed] = []
         self.audio_s = 0.0
 
-    def extract(self, crumb: "_Crumb", recipe: Recipe, network: Engine) -> None:
+    def extract(self, crumb: Crumb, recipe: Recipe, network: Engine) -> None:
         """Take a task's utterances from audio file to shard."""
         self._began = time.monotonic()
         windows = window_events(crumb.passing(), recipe)
@@ -204,42 +202,6 @@ def _blocks_ahead(recipe: Recipe) -> int:
     return max(2, min(MOST_AHEAD, AHEAD_BYTES // (n_windows * window_bytes)))
 
 
-class _Crumb:
-    """A file that says which utterance is being read, for whoever finds this process dead.
-
-    Decoders are what kills: the network, a few blocks behind, reads nothing from outside.
-    """
-
-    def __init__(self, task: ShardTask) -> None:
-        self._path = _crumb_path(task)
-        self.items = task.items
-
-    def __enter__(self) -> Self:
-        self._file = self._path.open("wb", buffering=0)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._path.unlink(missing_ok=True)
-
-    def passing(self) -> Iterator[Item]:
-        """Hand on the task's items, leaving word of each."""
-        for i, item in enumerate(self.items):
-            os.pwrite(self._file.fileno(), struct.pack("<q", i), 0)
-            yield item
-
-
-def take_crumb(task: ShardTask) -> int | None:
-    """Say which item a worker was at when it died; None if it had not begun."""
-    path = _crumb_path(task)
-    try:
-        (at,) = struct.unpack("<q", path.read_bytes())
-    except (OSError, struct.error):
-        return None
-    path.unlink(missing_ok=True)
-    return int(at)
-
-
 def withdraw(task: ShardTask) -> None:
     """Make sure that a task which is given to somebody else is not published after all.
 
@@ -264,10 +226,6 @@ def published_result(task: ShardTask) -> ShardResult | None:
         left=tuple(item for item in task.items if item.key not in made),
         n_segments=entries[-1].row_end,
     )
-
-
-def _crumb_path(task: ShardTask) -> Path:
-    return Path(task.store) / "shards" / f".{task.shard}.at{PARTIAL}"
 
 
 @functools.lru_cache(maxsize=1)

@@ -15,9 +15,10 @@ import pandas as pd
 
 from features_cache.keys import CLEAN
 from features_cache.shard import new_shard_name
+from stages.crumb import take_crumb
 from stages.plan import Item, Plan
 from stages.segment_features import Failed
-from stages.shard_work import ShardResult, ShardTask, published_result, take_crumb, withdraw
+from stages.shard_work import ShardResult, ShardTask, published_result, withdraw
 
 TASK_AUDIO_BYTES = 32 * 2**20
 """Audio handed out in one task at most."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from models.blstm_attention_dnn import BLSTMAttentionDNN
 from models.bundle import Bundle, save_bundle
 from models.fitting import fit
+from reports.evaluation_names import is_part
 from reports.metrics import evaluate
 from stages.baselines import cross_validate_baselines, n_steps
 from stages.cross_corpus import FOLDED_BY, told_corpora
@@ -164,7 +165,7 @@ def _final_models(
         tick(f"final model, seed {seed}")
     linear = None
     if options.linear.share:
-        linear = task.linear_path(options.bundled, task.learnt_rows, task.vectors, options)
+        linear = task.linear_path(options.bundled, task.learnt_rows, options)
     return Bundle(
         labels=task.labels,
         recipe_id=task.dataset.recipe_id,
@@ -185,7 +186,7 @@ def _result(
     headline = metrics[options.normalise]
     uars = {name: own["uar_pooled"] for name, own in metrics.items()}
     own = _kinds(options)
-    parts = [name for name in uars if name.startswith(("network-", "linear-"))]
+    parts = list(filter(is_part, uars))
     names = (
         "uar_pooled", "uar_ensemble", "uar_interval", "uar_interval_utterances", "uar_fold_mean",
         "uar_fold_sd", "uar_seeds", "wa", "macro_f1", "recall_by_class",

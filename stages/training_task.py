@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from stages.train_options import TrainOptions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """A labelled corpus, cut into folds.
 
@@ -67,7 +68,7 @@ class Task:
         own, *views = (fitted.transform([each[row] for row in rows], speakers) for each in versions)
         return LabelledStacks(stacks=own, targets=self.targets[rows], views=views)
 
-    @property
+    @cached_property
     def vectors(self) -> list[np.ndarray]:
         """The utterances' vectors for the linear path, and after them those of each view."""
         return [utterance_vectors(own) for own in self.versions]
@@ -76,12 +77,11 @@ class Task:
         self,
         kind: str,
         rows: np.ndarray,
-        vectors: Sequence[np.ndarray],
         options: TrainOptions,
     ) -> LinearPath:
-        """Fit the linear path on some rows of `vectors` and their views."""
+        """Fit the linear path on some rows' vectors and those of their views."""
         return fit_linear_path(
-            [own[rows] for own in vectors],
+            [own[rows] for own in self.vectors],
             self.targets[rows],
             [self.speakers[row] for row in rows],
             n_labels=len(self.labels),

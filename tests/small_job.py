@@ -151,10 +151,10 @@ class Job:
             *("--workers", n_workers),
         ]
 
-    def peak_bytes(self) -> int:
+    def peak_bytes(self, *more: str) -> int:
         """Extract in a process of its own; the most memory it had."""
         program = "from pipeline.cli import main; main()"
-        command = [sys.executable, "-c", MEASURE, program, *map(str, self.words())]
+        command = [sys.executable, "-c", MEASURE, program, *map(str, self.words()), *more]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["n_left"] == 0

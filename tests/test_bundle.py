@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from models.blstm_attention_dnn import BLSTMAttentionDNN, ClassifierSettings, initial_weights
-from models.bundle import MAX_BYTES, Bundle, BundleError, Predictor, load_bundle, save_bundle
+from models.bundle import MAX_BYTES, Bundle, BundleError, load_bundle, save_bundle
 from models.linear_path import fit_linear_path, pooled
 from models.normalisation import NormalisationSettings, fit_normalisation
+from models.predictor import Predictor
 from models.utterance_vectors import utterance_vectors
 
 SETTINGS = ClassifierSettings(lstm_units=6, attention_units=4, dnn_units=(5,), batch_size=8)

@@ -188,7 +188,7 @@ def test_each_prediction_is_of_the_utterance_that_it_is_credited_to(
     losses = fit(network, task.part(fitted, task.versions, fold.train), seed=0)
     assert [own["train_loss"] for own in found.evaluation.curves] == [losses]
     stacks = fitted.transform(task.dataset.stacks, task.speakers)
-    path = task.linear_path("train", fold.train, task.vectors, OPTIONS)
+    path = task.linear_path("train", fold.train, OPTIONS)
     scores = path.scores(task.vectors[0], task.speakers)
     truth = task.dataset.manifest.set_index("utterance_id")
     table = found.evaluation.predictions.set_index("utterance_id")
@@ -235,7 +235,7 @@ def test_the_parts_stand_beside_the_whole_and_make_it_up(network: BLSTMAttention
     ]
     assert (set(whole["seed"]), set(linear["seed"])) == ({0, 1}, {0})  # no chance in a linear path
     shares = [f"p:{label}" for label in task.labels]
-    path = task.linear_path("train", task.folds[0].train, task.vectors, options)
+    path = task.linear_path("train", task.folds[0].train, options)
     scores = path.scores(task.vectors[0][task.folds[0].test], ["anybody"] * len(linear))
     np.testing.assert_allclose(linear[shares], probabilities_of(scores), atol=1e-6)
     expected = pooled(alone[shares].to_numpy(), np.tile(scores, (2, 1)), options.linear.share)

@@ -1,14 +1,18 @@
 """Features of several recipes side by side."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from features_cache.consolidated import Stack
-from stages.fusing import fused, joint_name, nearest
+from stages.fusing import fused, joint_name, nearest, recipes_from_json
+from stages.recipe import DEFAULT, RECIPES, Recipe, RecipeError, resolve, with_random_weights
 
 HOP_S = 0.01
+RESOLVED = resolve(with_random_weights(RECIPES[DEFAULT]))
 
 starts = st.lists(st.integers(0, 60), min_size=1, max_size=30, unique=True).map(sorted)
 
@@ -91,3 +95,35 @@ def test_many_segments_are_quick() -> None:
 def test_one_name_alone_stays_as_it_is() -> None:
     assert joint_name(["9f2c"]) == "9f2c"
     assert joint_name(["9f2c", 7]) == "9f2c+7"
+
+
+def several(n: int) -> list[Recipe]:
+    return [dataclasses.replace(RESOLVED, revision=i + 1) for i in range(n)]
+
+
+def array_of(recipes: list[Recipe]) -> str:
+    return f"[{','.join(recipe.to_json() for recipe in recipes)}]"
+
+
+def test_recipes_side_by_side_come_back_from_their_array_in_their_order() -> None:
+    assert recipes_from_json(array_of(several(3))) == several(3)
+    assert recipes_from_json(RESOLVED.to_json()) == [RESOLVED]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (array_of([*several(2), *several(1)]), "stands beside itself; expected different ones"),
+        (array_of(several(9)), "9 recipes side by side; expected 1 to 8"),
+        ("[]", "0 recipes side by side"),
+        ("[3]", "not written by this version"),
+        ("[[]]", "not written by this version"),
+        ("[{}", "not written by this version"),
+        ("[" * 100_000, "not written by this version"),
+        ('[{"dtype": "float64"}]', "expected one of float16, float32"),
+    ],
+    ids=["twice", "too many", "none", "number", "array", "torn", "deep", "wrong"],
+)
+def test_an_array_that_no_bundle_was_written_with_is_refused(text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        recipes_from_json(text)

@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from features_cache.store import Store
-from models.bundle import Predictor, load_bundle
+from models.bundle import load_bundle
+from models.predictor import Predictor
 from pipeline.stores import open_stores
 from pipeline.workdir import Workdir
 from stages.manifest import read_manifest, write_manifest

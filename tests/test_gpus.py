@@ -13,7 +13,8 @@ from models import backend, gpus
 from models.gpus import VISIBLE_GPUS, visible_gpus
 from pipeline import cluster
 from pipeline.cluster import default_workers, open_workers
-from stages.shard_work import ShardTask, extract_shard, take_crumb
+from stages.crumb import take_crumb
+from stages.shard_work import ShardTask, extract_shard
 from tests.small_job import Job
 from tests.test_late_workers import task  # noqa: F401
 

@@ -12,10 +12,11 @@ from features_cache.lock import writer_lock
 from features_cache.shard import new_shard_name
 from features_cache.store import Store
 from stages import shard_work
+from stages.crumb import take_crumb
 from stages.frontend.segments import Segments
 from stages.plan import Item
 from stages.recipe import Recipe
-from stages.shard_work import ShardTask, extract_shard, take_crumb, withdraw
+from stages.shard_work import ShardTask, extract_shard, withdraw
 from tests.small_job import Job
 
 

@@ -19,7 +19,6 @@ from stages.recipe import (
     RecipeError,
     load_recipe,
     recipe_from_json,
-    recipes_from_json,
     resolve,
     with_random_weights,
 )
@@ -75,38 +74,6 @@ def test_what_joined_later_changes_no_id_where_it_means_what_was_done_before() -
     changed = dataclasses.replace(recipe, network=static)
     assert recipe_from_json(changed.to_json()) == changed
     assert changed.recipe_id != recipe.recipe_id
-
-
-def several(n: int) -> list[Recipe]:
-    return [dataclasses.replace(resolved(), revision=i + 1) for i in range(n)]
-
-
-def array_of(recipes: list[Recipe]) -> str:
-    return f"[{','.join(recipe.to_json() for recipe in recipes)}]"
-
-
-def test_recipes_side_by_side_come_back_from_their_array_in_their_order() -> None:
-    assert recipes_from_json(array_of(several(3))) == several(3)
-    assert recipes_from_json(resolved().to_json()) == [resolved()]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (array_of([*several(2), *several(1)]), "stands beside itself; expected different ones"),
-        (array_of(several(9)), "9 recipes side by side; expected 1 to 8"),
-        ("[]", "0 recipes side by side"),
-        ("[3]", "not written by this version"),
-        ("[[]]", "not written by this version"),
-        ("[{}", "not written by this version"),
-        ("[" * 100_000, "not written by this version"),
-        ('[{"dtype": "float64"}]', "expected one of float16, float32"),
-    ],
-    ids=["twice", "too many", "none", "number", "array", "torn", "deep", "wrong"],
-)
-def test_an_array_that_no_bundle_was_written_with_is_refused(text: str, message: str) -> None:
-    with pytest.raises(RecipeError, match=message):
-        recipes_from_json(text)
 
 
 def test_a_recipe_without_known_weights_has_no_id() -> None:

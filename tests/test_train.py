@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from models.blstm_attention_dnn import ClassifierSettings
-from models.bundle import Predictor, load_bundle
+from models.bundle import load_bundle
+from models.predictor import Predictor
 from stages.crossvalidate import prediction_table
 from stages.dataset import Dataset
 from stages.folds import FoldError

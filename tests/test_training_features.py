@@ -10,8 +10,7 @@ import pytest
 from features_cache.generation import QUARANTINED
 from features_cache.store import Store
 from stages.dataset import DatasetError, stacks
-from stages.fusing import fused
-from stages.recipe import recipes_from_json
+from stages.fusing import fused, recipes_from_json
 from stages.training_features import read_features, select_in_all
 from tests.shared_store import fill, recipe, rows_of
 from tests.small_store import key_of

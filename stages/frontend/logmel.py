@@ -331,8 +331,9 @@ def logmel_of(
         yield _logmel(held, settings, warp)
 
 
-def _logmel(samples: NDArray[np.float32], settings: FrontEnd, warp: float) -> NDArray[np.float32]:
-    spectrum = librosa.stft(
+def spectrum_of(samples: NDArray[np.float32], settings: FrontEnd) -> NDArray[np.complex64]:
+    """Transform windowed frames: shape (n_fft // 2 + 1, n_frames)."""
+    spectrum: NDArray[np.complex64] = librosa.stft(
         samples,
         n_fft=settings.n_fft,
         hop_length=settings.hop_length,
@@ -341,6 +342,11 @@ def _logmel(samples: NDArray[np.float32], settings: FrontEnd, warp: float) -> ND
         center=False,
         dtype=np.complex64,
     )
+    return spectrum
+
+
+def _logmel(samples: NDArray[np.float32], settings: FrontEnd, warp: float) -> NDArray[np.float32]:
+    spectrum = spectrum_of(samples, settings)
     power = spectrum.real**2 + spectrum.imag**2
     # A sparse product goes bin by bin in one order: no BLAS, so that neither the number of frames
     # nor the number of threads can change a byte.
