@@ -275,7 +275,8 @@ def tell_reading(made: Store, manifest: pd.DataFrame, n_rounds: int) -> None:
         taken["generation"].append(time.perf_counter() - began)
         dataset = load_dataset(selection, store, made.generation.recipe_id)
         taken[CLEAN].append(time.perf_counter() - began)
-        views = view_stacks(selection, store, VIEWS[1:], dataset.stacks)
+        lazy = view_stacks(selection, store, VIEWS[1:], dataset.stacks)
+        views = {name: list(own) for name, own in lazy.items()}
         taken["all views"].append(time.perf_counter() - began)
         store.close()
         every = [dataset.stacks, *views.values()]

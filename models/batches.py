@@ -20,15 +20,12 @@ if TYPE_CHECKING:
 LENGTH_STEP = 4
 
 
-def pad(
-    stacks: Sequence[np.ndarray], rows: Sequence[int] | np.ndarray, batch_size: int
-) -> tuple[np.ndarray, np.ndarray]:
+def pad(chosen: Sequence[np.ndarray], batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Lay some stacks side by side in one zero-filled array.
 
     Parameters
     ----------
-    stacks : float32, each of shape (n_i, n_features), n_i >= 1
-    rows : which of the stacks; at most `batch_size` of them
+    chosen : float32, each of shape (n_i, n_features), n_i >= 1; at most `batch_size` of them
     batch_size : rows of the batch; those that no stack fills are empty
 
     Returns
@@ -40,18 +37,17 @@ def pad(
 
     Examples
     --------
-    >>> values, mask = pad([np.ones((3, 2), np.float32)], [0], batch_size=2)
+    >>> values, mask = pad([np.ones((3, 2), np.float32)], batch_size=2)
     >>> values.shape, mask.sum(axis=1).tolist()
     ((2, 4, 2), [3, 1])
     """
-    longest = max(len(stacks[row]) for row in rows)
-    n_steps = _rounded(longest)
-    values = np.zeros((batch_size, n_steps, stacks[rows[0]].shape[1]), np.float32)
+    n_steps = _rounded(max(map(len, chosen)))
+    values = np.zeros((batch_size, n_steps, chosen[0].shape[1]), np.float32)
     mask = np.zeros((batch_size, n_steps), bool)
     mask[:, 0] = True
-    for place, row in enumerate(rows):
-        values[place, : len(stacks[row])] = stacks[row]
-        mask[place, : len(stacks[row])] = True
+    for place, stack in enumerate(chosen):
+        values[place, : len(stack)] = stack
+        mask[place, : len(stack)] = True
     return values, mask
 
 

@@ -25,9 +25,12 @@ import numpy as np
 from models.backend import backend_name
 from models.batches import in_order, pad, within
 from models.quiet_keras import keras, layers, ops
+from models.stacks import lengths_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+
+    from models.stacks import Stacks
 
 MAX_BATCH = 4096
 """The most stacks a step: a batch is allocated whole, whoever asked for it."""
@@ -255,7 +258,7 @@ class BLSTMAttentionDNN:
         loss: Any = self._trainer.train_on_batch([values, mask], targets, sample_weight=weights)
         return float(loss)
 
-    def predict(self, stacks: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    def predict(self, stacks: Stacks) -> tuple[np.ndarray, list[np.ndarray]]:
         """Name the emotion of each stack.
 
         Parameters
@@ -268,7 +271,7 @@ class BLSTMAttentionDNN:
         attention : float32, each of shape (n_i,), sums to 1
         """
         self._check(stacks)
-        lengths = np.array([len(stack) for stack in stacks], np.int64)
+        lengths = lengths_of(stacks)
         probabilities = np.zeros((len(stacks), self.n_labels), np.float32)
         attention: list[np.ndarray] = [np.empty(0, np.float32)] * len(stacks)
         # A batch is as long as its longest stack: beside one recording of an hour, a full batch
@@ -276,13 +279,14 @@ class BLSTMAttentionDNN:
         batch_size = self.settings.batch_size
         most = min(MAX_STEPS, MAX_VALUES // self.n_features)
         for rows, size in within(in_order(lengths, batch_size), lengths, batch_size, most):
-            outputs = self._reader.predict_on_batch(list(pad(stacks, rows, size)))
+            batch = pad([stacks[row] for row in rows], size)
+            outputs = self._reader.predict_on_batch(list(batch))
             probabilities[rows] = np.asarray(outputs[0])[: len(rows)]
             for place, row in enumerate(rows):
                 attention[row] = np.asarray(outputs[1])[place, : lengths[row]]
         return probabilities, attention
 
-    def _check(self, stacks: Sequence[np.ndarray]) -> None:
+    def _check(self, stacks: Stacks) -> None:
         for number, stack in enumerate(stacks):
             if stack.ndim != 2 or stack.shape[1] != self.n_features or len(stack) == 0:
                 raise ClassifierError(

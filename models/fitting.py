@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.batches import pad, shuffled
+from models.stacks import lengths_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from threading import Event
 
     from models.blstm_attention_dnn import BLSTMAttentionDNN
+    from models.stacks import Stacks
 
 
 class FittingError(ValueError):
@@ -47,9 +49,9 @@ class LabelledStacks:
         utterance is learned from, one of its stacks is drawn
     """
 
-    stacks: Sequence[np.ndarray]
+    stacks: Stacks
     targets: np.ndarray
-    views: Sequence[Sequence[np.ndarray]] = ()
+    views: Sequence[Stacks] = ()
 
 
 def class_weights(targets: np.ndarray, n_labels: int) -> np.ndarray:
@@ -79,20 +81,31 @@ def _epoch_rows(targets: np.ndarray, balance: str, rng: np.random.Generator) -> 
     return np.concatenate([rows, *extra])
 
 
-def _drawn(data: LabelledStacks, row: int, rng: np.random.Generator) -> np.ndarray:
-    """One of an utterance's stacks: itself, or through a view."""
-    if not data.views:
-        return data.stacks[row]
-    return (data.stacks, *data.views)[rng.integers(1 + len(data.views))][row]
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """What one step is to learn from an utterance.
+
+    Parameters
+    ----------
+    version : 0 for the utterance itself, or which of its views
+    row : of the utterance
+    kept : bool, one a segment
+    """
+
+    version: int
+    row: int
+    kept: np.ndarray
 
 
-def _thinned(stack: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Leave out segments at random, never all of them."""
+def _draw(row: int, lengths: Sequence[np.ndarray], share: float, rng: np.random.Generator) -> _Draw:
+    """Draw one of an utterance's stacks, and leave out segments at random, never all of them."""
+    version = int(rng.integers(len(lengths))) if len(lengths) > 1 else 0
+    n_segments = int(lengths[version][row])
     if share == 0:
-        return stack
-    kept = rng.random(len(stack)) >= share
-    kept[rng.integers(len(stack))] = True
-    return stack[kept]
+        return _Draw(version, row, np.ones(n_segments, bool))
+    kept = rng.random(n_segments) >= share
+    kept[rng.integers(n_segments)] = True
+    return _Draw(version, row, kept)
 
 
 def _batches(
@@ -102,19 +115,21 @@ def _batches(
     balance: str,
     rng: np.random.Generator,
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """One epoch: values, mask, targets and weights of each batch."""
+    """One epoch: values, mask, targets and weights of each batch, whose stacks are read with it."""
     size = network.settings.batch_size
-    rows = _epoch_rows(data.targets, balance, rng)
+    versions = (data.stacks, *data.views)
+    lengths = [lengths_of(own) for own in versions]
     share = network.settings.segment_dropout
-    stacks = [_thinned(_drawn(data, row, rng), share, rng) for row in rows]
-    lengths = np.array([len(stack) for stack in stacks])
-    for places in shuffled(lengths, size, rng):
-        chosen = data.targets[rows[places]]
+    draws = [_draw(row, lengths, share, rng) for row in _epoch_rows(data.targets, balance, rng)]
+    for places in shuffled(np.array([np.count_nonzero(own.kept) for own in draws]), size, rng):
+        chosen = [draws[place] for place in places]
+        stacks = [versions[own.version][own.row][own.kept] for own in chosen]
+        labels = data.targets[[own.row for own in chosen]]
         targets = np.zeros((size, network.n_labels), np.float32)
-        targets[np.arange(len(chosen)), chosen] = 1
+        targets[np.arange(len(chosen)), labels] = 1
         sample_weights = np.zeros(size, np.float32)
-        sample_weights[: len(chosen)] = weights[chosen]
-        yield *pad(stacks, places, size), targets, sample_weights
+        sample_weights[: len(chosen)] = weights[labels]
+        yield *pad(stacks, size), targets, sample_weights
 
 
 def fit(

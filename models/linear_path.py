@@ -18,15 +18,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.linalg import cho_factor, cho_solve
 from scipy.special import softmax
 from sklearn.linear_model import Ridge
 
 from models.fitting import class_weights
 from models.normalisation import Normalisation, NormalisationSettings, fit_normalisation
-from models.utterance_vectors import standardised
+from models.stacks import LazyStacks
+from models.utterance_vectors import by_speaker, places_by_speaker, rows_of, standardised
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from models.utterance_vectors import Vectors
 
 SHARPNESS = 5.0
 """Scores times this are log-odds: of 1 to 6 the best cross-entropy of the pool, on inner splits."""
@@ -114,7 +118,7 @@ def linear_path_of(kind: str, arrays: Mapping[str, np.ndarray]) -> LinearPath:
 
 
 def fit_linear_path(
-    versions: Sequence[np.ndarray],
+    versions: Sequence[Vectors],
     targets: np.ndarray,
     speakers: Sequence[str],
     *,
@@ -122,12 +126,13 @@ def fit_linear_path(
     kind: str,
     penalty: float,
     balanced: bool = True,
+    rows: np.ndarray | None = None,
 ) -> LinearPath:
     """Fit on training utterances.
 
     Parameters
     ----------
-    versions : the utterances' vectors, float32, shape (n, n_values), and after them those of each view
+    versions : the utterances' vectors, n of them, and after them those of each view
     targets : int64, shape (n,), in 0 ... n_labels - 1
     speakers : one an utterance
     n_labels : classes
@@ -135,25 +140,98 @@ def fit_linear_path(
         ``speaker`` (each speaker's own, in each view)
     penalty : see `LinearPathSettings`
     balanced : weigh each class inversely to how often it occurs
+    rows : of the utterances that are learned from; None: all
+
+    Notes
+    -----
+    More utterances and views than values are never in memory together, only one speaker's at a time.
     """
-    normalisation = fit_normalisation([versions[0]], ["all of them"], _normalised(kind))
-    inputs = np.concatenate([standardised(normalisation, own, speakers) for own in versions])
-    wanted = np.where(np.eye(n_labels, dtype=bool)[np.tile(targets, len(versions))], 1, -1)
-    per_class = class_weights(targets, n_labels) if balanced else np.ones(n_labels)
-    mean_square = float(np.einsum("nv,nv->", inputs, inputs) / len(inputs))
-    ridge = Ridge(
-        alpha=penalty * max(mean_square, TINY),
-        fit_intercept=False,
-        solver="cholesky",
-    )
-    ridge.fit(
-        inputs,
-        wanted.astype(np.float32),
-        sample_weight=np.tile(per_class[targets], len(versions)).astype(np.float32),
-    )
+    rows = np.arange(len(targets)) if rows is None else rows
+    training = _Training(versions, rows, [speakers[row] for row in rows.tolist()])
+    normalisation = training.fit_normalisation(kind)
+    per_class = class_weights(targets[rows], n_labels) if balanced else np.ones(n_labels)
+    wanted = np.where(np.eye(n_labels, dtype=bool)[targets[rows]], 1, -1).astype(np.float32)
+    importance = per_class[targets[rows]].astype(np.float32)
+    weights = training.ridge(normalisation, wanted, importance, penalty)
     # Vectors are centred and there is no intercept, so what nobody speaks would score in the middle.
-    bias = np.where(np.isin(np.arange(n_labels), targets), 0, -1).astype(np.float32)
-    return LinearPath(normalisation, np.ascontiguousarray(ridge.coef_.T, np.float32), bias)
+    bias = np.where(np.isin(np.arange(n_labels), targets[rows]), 0, -1).astype(np.float32)
+    return LinearPath(normalisation, np.ascontiguousarray(weights, np.float32), bias)
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """Vectors to learn from: some rows of each version, and who spoke each row."""
+
+    versions: Sequence[Vectors]
+    rows: np.ndarray
+    speakers: list[str]
+
+    def fit_normalisation(self, kind: str) -> Normalisation:
+        places = [own for _, own in places_by_speaker(self.speakers)]
+        utterances = LazyStacks(
+            np.array([len(own) for own in places]),
+            lambda number: rows_of(self.versions[0], self.rows[places[number]]),
+        )
+        everybody = ["all of them"] * len(places)
+        return fit_normalisation(utterances, everybody, _normalised(kind))
+
+    def parts(self, normalisation: Normalisation) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Version, places in `rows`, and their standardised vectors."""
+        for version, vectors in enumerate(self.versions):
+            for own, part in by_speaker(normalisation, vectors, self.rows, self.speakers):
+                yield version, own, part
+
+    def ridge(
+        self,
+        normalisation: Normalisation,
+        wanted: np.ndarray,
+        importance: np.ndarray,
+        penalty: float,
+    ) -> np.ndarray:
+        """Find the weights, shape (n_values, n_labels), by the smaller of both closed forms."""
+        n_values = rows_of(self.versions[0], self.rows[:1]).shape[1]
+        n_vectors = len(self.versions) * len(self.rows)
+        if n_vectors > n_values:
+            return self._by_products(normalisation, wanted, importance, penalty, n_values)
+        inputs = np.empty((n_vectors, n_values), np.float32)
+        for version, own, part in self.parts(normalisation):
+            inputs[version * len(self.rows) + own] = part
+        ridge = Ridge(
+            alpha=penalty * _mean_square(np.einsum("nv,nv->", inputs, inputs), n_vectors),
+            fit_intercept=False,
+            solver="cholesky",
+        )
+        repeats = len(self.versions)
+        ridge.fit(inputs, np.tile(wanted, (repeats, 1)), sample_weight=np.tile(importance, repeats))
+        weights: np.ndarray = ridge.coef_.T
+        return weights
+
+    def _by_products(
+        self,
+        normalisation: Normalisation,
+        wanted: np.ndarray,
+        importance: np.ndarray,
+        penalty: float,
+        n_values: int,
+    ) -> np.ndarray:
+        """Solve for the weights by inner products of values, summed up part by part."""
+        products = np.zeros((n_values, n_values), np.float32)
+        towards = np.zeros((n_values, wanted.shape[1]), np.float32)
+        squares = 0.0
+        for _, own, part in self.parts(normalisation):
+            weighted = part * np.sqrt(importance[own])[:, None]
+            products += weighted.T @ weighted
+            towards += part.T @ (wanted[own] * importance[own][:, None])
+            squares += float(np.einsum("nv,nv->", part, part))
+        n_vectors = len(self.versions) * len(self.rows)
+        products[np.diag_indices(n_values)] += penalty * _mean_square(squares, n_vectors)
+        factor = cho_factor(products, overwrite_a=True, check_finite=False)
+        weights: np.ndarray = cho_solve(factor, towards, check_finite=False)
+        return weights
+
+
+def _mean_square(squares: float, n: int) -> float:
+    return max(float(squares) / n, TINY)
 
 
 def pooled(network: np.ndarray, scores: np.ndarray, share: float) -> np.ndarray:

@@ -10,6 +10,8 @@ Conventions
   number, so that a component keeps its share of the variance. See
   `models.principal_components`.
 * Stacks are projected many at a time: a product a stack leaves most of a processor idle.
+* Stacks may be lazy (`models.stacks`): no more than a block of them is in memory at once. Statistics
+  take two passes over them, components one over those that were drawn, projecting one.
 * What was fitted is a handful of arrays: nothing else has to be kept with a trained classifier.
 """
 
@@ -22,9 +24,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from models.principal_components import principal_components
+from models.stacks import LazyStacks, lengths_of, picked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from models.stacks import Stacks
 
 STANDARDISE = ("none", "train", "speaker")
 
@@ -64,7 +69,7 @@ class NormalisationSettings:
             raise NormalisationError(f"n_components is {self.n_components}; expected 0 or more")
 
 
-def moments(stacks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def moments(stacks: Stacks) -> tuple[np.ndarray, np.ndarray]:
     """Mean and floored standard deviation of each feature over all segments of some stacks.
 
     Parameters
@@ -75,7 +80,7 @@ def moments(stacks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     -------
     mean, deviation : float32, shape (n_features,); deviation > 0
     """
-    n_rows = sum(len(stack) for stack in stacks)
+    n_rows = int(lengths_of(stacks).sum())
     if n_rows == 0:
         raise NormalisationError("no segments to take statistics from; expected at least one")
     mean, squares = np.zeros(stacks[0].shape[1]), np.zeros(stacks[0].shape[1])
@@ -90,7 +95,7 @@ def moments(stacks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _by_speaker(
-    stacks: Sequence[np.ndarray], speakers: Sequence[str]
+    stacks: Stacks, speakers: Sequence[str]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     if len(speakers) != len(stacks) or "" in speakers:
         raise NormalisationError(
@@ -98,24 +103,28 @@ def _by_speaker(
             f"{sum(not speaker for speaker in speakers)} of them unknown; expected a known speaker "
             f"for each stack: name the speakers or normalise by 'train'"
         )
-    members: dict[str, list[np.ndarray]] = {}
-    for stack, speaker in zip(stacks, speakers, strict=True):
-        members.setdefault(speaker, []).append(stack)
-    return {speaker: moments(own) for speaker, own in members.items()}
+    members: dict[str, list[int]] = {}
+    for number, speaker in enumerate(speakers):
+        members.setdefault(speaker, []).append(number)
+    return {speaker: moments(picked(stacks, np.array(own))) for speaker, own in members.items()}
 
 
-def standardise_by_speaker(
-    stacks: Sequence[np.ndarray], speakers: Sequence[str]
-) -> list[np.ndarray]:
-    """Standardise every speaker's stacks by that speaker's own mean and deviation."""
-    own = NormalisationSettings(standardise="speaker", n_components=0)
-    return Normalisation(own, {}).transform(stacks, speakers)
+def standardise_by_speaker(stacks: Stacks, speakers: Sequence[str]) -> LazyStacks:
+    """Standardise every speaker's stacks by that speaker's own mean and deviation.
+
+    The statistics are taken now; a stack is standardised whenever it is asked for, which costs less
+    than the memory of a second corpus.
+    """
+    own = _by_speaker(stacks, speakers)
+    return LazyStacks(
+        lengths_of(stacks), lambda number: _standardised(stacks[number], own[speakers[number]])
+    )
 
 
 def _statistics(
     settings: NormalisationSettings,
     arrays: Mapping[str, np.ndarray],
-    stacks: Sequence[np.ndarray],
+    stacks: Stacks,
     speakers: Sequence[str],
 ) -> list[tuple[np.ndarray, np.ndarray] | None]:
     """Mean and deviation to standardise each stack by."""
@@ -140,7 +149,7 @@ class Normalisation:
         self.settings = settings
         self.arrays = dict(arrays)
 
-    def transform(self, stacks: Sequence[np.ndarray], speakers: Sequence[str]) -> list[np.ndarray]:
+    def transform(self, stacks: Stacks, speakers: Sequence[str]) -> list[np.ndarray]:
         """Normalise stacks; with ``speaker``, by statistics of just these stacks' speakers.
 
         Parameters
@@ -152,15 +161,18 @@ class Normalisation:
         -------
         float32, each of shape (n_i, n_components or n_features)
         """
+        return list(self.transformed(stacks, speakers))
+
+    def transformed(self, stacks: Stacks, speakers: Sequence[str]) -> Iterator[np.ndarray]:
+        """Normalise stacks as `transform` does, a block of them in memory at a time."""
         statistics = _statistics(self.settings, self.arrays, stacks, speakers)
         if not self.settings.n_components:
-            return [_standardised(*each) for each in zip(stacks, statistics, strict=True)]
-        result: list[np.ndarray] = []
-        for block in _blocks([len(stack) for stack in stacks]):
+            yield from map(_standardised, stacks, statistics)
+            return
+        for block in _blocks(lengths_of(stacks)):
             parts = [_standardised(stacks[i], statistics[i]) for i in block]
             projected = self._project(np.concatenate(parts))
-            result += np.split(projected, np.cumsum([len(part) for part in parts])[:-1])
-        return result
+            yield from np.split(projected, np.cumsum([len(part) for part in parts])[:-1])
 
     def _project(self, segments: np.ndarray) -> np.ndarray:
         centred = segments - self.arrays["centre"]
@@ -168,7 +180,7 @@ class Normalisation:
         return projected
 
 
-def _blocks(lengths: Sequence[int]) -> list[range]:
+def _blocks(lengths: np.ndarray) -> list[range]:
     """Cut stacks, in their order, into blocks of about `BLOCK_ROWS` segments."""
     ends = np.cumsum(lengths)
     cuts = np.flatnonzero(np.diff(ends // BLOCK_ROWS)) + 1
@@ -200,7 +212,7 @@ def array_shapes(settings: NormalisationSettings, n_features: int) -> dict[str, 
 
 
 def fit_normalisation(
-    stacks: Sequence[np.ndarray],
+    stacks: Stacks,
     speakers: Sequence[str],
     settings: NormalisationSettings,
     *,
@@ -229,14 +241,15 @@ def fit_normalisation(
 
 
 def _fit_components(
-    stacks: Sequence[np.ndarray],
+    stacks: Stacks,
     speakers: Sequence[str],
     settings: NormalisationSettings,
     arrays: Mapping[str, np.ndarray],
     seed: int,
 ) -> dict[str, np.ndarray]:
     statistics = _statistics(settings, arrays, stacks, speakers)
-    n_rows, n_features = sum(len(stack) for stack in stacks), stacks[0].shape[1]
+    lengths = lengths_of(stacks)
+    n_rows, n_features = int(lengths.sum()), stacks[0].shape[1]
     if settings.n_components > min(n_rows, n_features):
         raise NormalisationError(
             f"n_components is {settings.n_components}; expected at most "
@@ -245,10 +258,11 @@ def _fit_components(
     rng = np.random.default_rng([seed, 2])
     kept = np.zeros(n_rows, bool)
     kept[rng.permutation(n_rows)[: max(PCA_ROWS, settings.n_components)]] = True
-    parts = np.split(kept, np.cumsum([len(stack) for stack in stacks])[:-1])
+    parts = np.split(kept, np.cumsum(lengths)[:-1])
     chosen = [
-        _standardised(stack[part], own)
-        for stack, part, own in zip(stacks, parts, statistics, strict=True)
+        _standardised(stacks[number][part], own)
+        for number, (part, own) in enumerate(zip(parts, statistics, strict=True))
+        if part.any()
     ]
     centre, components, variance = principal_components(
         np.concatenate(chosen), settings.n_components, rng

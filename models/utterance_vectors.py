@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.stacks import LazyStacks
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from models.normalisation import Normalisation
+    from models.stacks import Stacks
+
+Vectors = np.ndarray | LazyStacks
+"""Float32, shape (n, n_values); or, where they would not fit into memory, n stacks of one row each."""
 
 
-def utterance_vectors(stacks: Sequence[np.ndarray]) -> np.ndarray:
+def utterance_vectors(stacks: Stacks) -> np.ndarray:
     """Mean and deviation over segments.
 
     Parameters
@@ -31,6 +37,14 @@ def utterance_vectors(stacks: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([np.concatenate([s.mean(axis=0), s.std(axis=0)]) for s in stacks])
 
 
+def rows_of(vectors: Vectors, rows: np.ndarray) -> np.ndarray:
+    """Pick vectors by number: float32, shape (n_rows, n_values)."""
+    if isinstance(vectors, LazyStacks):
+        return np.concatenate([vectors[row] for row in rows])
+    found: np.ndarray = vectors[rows]
+    return found
+
+
 def standardised(
     normalisation: Normalisation, vectors: np.ndarray, speakers: Sequence[str]
 ) -> np.ndarray:
@@ -42,11 +56,39 @@ def standardised(
     vectors : float32, shape (n, n_values)
     speakers : one a vector
     """
-    names = np.asarray(speakers, dtype=object)
-    different = sorted(set(speakers))
-    rows = [np.flatnonzero(names == name) for name in different]
-    parts = normalisation.transform([vectors[own] for own in rows], different)
     result = np.empty_like(vectors)
-    for own, part in zip(rows, parts, strict=True):
+    for own, part in by_speaker(normalisation, vectors, np.arange(len(vectors)), speakers):
         result[own] = part
     return result
+
+
+def by_speaker(
+    normalisation: Normalisation, vectors: Vectors, rows: np.ndarray, speakers: Sequence[str]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Standardise some vectors, one speaker's in memory at a time.
+
+    Parameters
+    ----------
+    normalisation : fitted, without components
+    vectors, rows : which of the vectors
+    speakers : one a row
+
+    Yields
+    ------
+    places in `rows`, and the vectors of these, float32, shape (n_places, n_values)
+    """
+    for name, own in places_by_speaker(speakers):
+        yield own, normalisation.transform([rows_of(vectors, rows[own])], [name])[0]
+
+
+def places_by_speaker(speakers: Sequence[str]) -> list[tuple[str, np.ndarray]]:
+    """Speakers in alphabetical order, each with its places.
+
+    Examples
+    --------
+    >>> [(name, places.tolist()) for name, places in places_by_speaker(["b", "a", "b"])]
+    [('a', [1]), ('b', [0, 2])]
+    """
+    order = np.argsort(np.asarray(speakers, dtype=str), kind="stable")
+    names, starts = np.unique(np.asarray(speakers, dtype=str)[order], return_index=True)
+    return list(zip(names.tolist(), np.split(order, starts[1:]), strict=True))

@@ -50,8 +50,12 @@ def read_second_corpus(
     return SecondCorpus(manifest=manifest, root=audio or path.parent)
 
 
-def load_second_corpus(session: Session, second: SecondCorpus, stores: Sequence[Store]) -> Dataset:
+def load_second_corpus(
+    session: Session, second: SecondCorpus, stores: Sequence[Store], memory_bytes: float
+) -> Dataset:
     """Read the features of a corpus to test on, of the stores that the first is read from.
+
+    Above `memory_bytes` they stay there: see `stages.training_features.read_features`.
 
     Raises
     ------
@@ -59,7 +63,7 @@ def load_second_corpus(session: Session, second: SecondCorpus, stores: Sequence[
         An utterance was never extracted.
     """
     try:
-        dataset, left_out = read_features(second.manifest, stores)
+        dataset, left_out = read_features(second.manifest, stores, memory_bytes=memory_bytes)
     except DatasetError as error:
         raise DatasetError(f"test manifest: {error}") from error
     if left_out:

@@ -2,7 +2,9 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from pipeline.session import Session
 from pipeline.workdir import Workdir
 from reports.evaluation_names import evaluation_words
 from reports.page import write_report
+from stages.baselines import MOST_FOR_SVM
+from stages.dataset import Dataset
 from stages.frontend.audio import AudioError
 from stages.frontend.logmel import logmel_blocks
 from stages.fusing import joint_name
@@ -62,6 +66,7 @@ def run_training(
     provenance: dict[str, str | int | float] | None = None,
     with_baselines: bool = False,
     n_workers: int | None = None,
+    memory_gib: float | None = None,
 ) -> dict[str, Any]:
     """Train on a manifest's cached features and write the run's report.
 
@@ -82,6 +87,8 @@ def run_training(
     provenance : what else the report should say of where its numbers come from
     with_baselines : evaluate other features than the store's, and the majority class, too
     n_workers : processes that make those features; None: one a core
+    memory_gib : what the corpus' features may take in memory; larger ones are streamed, again and
+        again, from the store. None: half of what is free
 
     Returns
     -------
@@ -90,7 +97,8 @@ def run_training(
     """
     sources = [(store, recipe), *beside]
     stores = [each for each, _ in sources]
-    dataset, left_out = read_features(manifest, stores, options.views)
+    memory_bytes = free_bytes() / 2 if memory_gib is None else memory_gib * 2**30
+    dataset, left_out = read_features(manifest, stores, options.views, memory_bytes=memory_bytes)
     if left_out:
         session.warn(f"{len(left_out)} quarantined utterances are left out")
     is_random = any(each.has_random_weights for _, each in sources)
@@ -99,9 +107,14 @@ def run_training(
         session.warn(warning)
     own = {"manifest": dataset}
     if second is not None:
-        own["test_manifest"] = load_second_corpus(session, second, stores)
+        own["test_manifest"] = load_second_corpus(session, second, stores, memory_bytes)
         dataset = with_second_corpus(dataset, root, own["test_manifest"], second.root)
     n_test = len(dataset.stacks) - len(own["manifest"].stacks)
+    _warn_of_many(session, dataset, options)
+    is_streamed = not all(isinstance(each.stacks, list) for each in own.values())
+    if is_streamed:
+        gib, most = dataset.n_bytes / 2**30, memory_bytes / 2**30
+        session.say(f"features take {gib:.1f} GiB, of {most:.1f} allowed: they are streamed")
     rivals = None
     if with_baselines:
         make_task(dataset, options, n_test=n_test)  # refuses now what minutes were spent on else
@@ -114,12 +127,16 @@ def run_training(
         spectrogram=_Spectrograms(dataset.manifest, root, recipe),
     )
     try:
-        with meter("training", 1, quiet=session.quiet) as progress:
+        with (
+            meter("training", 1, quiet=session.quiet) as progress,
+            _scratch(workdir, is_needed=is_streamed) as scratch,
+        ):
             fields = train(
                 dataset,
                 options,
                 run,
                 n_test=n_test,
+                scratch=scratch,
                 notes=notes,
                 rivals=rivals,
                 on_progress=lambda _, n, what: progress.advance(1, what, total=n),
@@ -130,7 +147,36 @@ def run_training(
     for name, each in own.items():
         write_manifest(each.manifest, run / f"{name}.csv")
     manifests = {name: str(run / f"{name}.csv") for name in own}
-    return {**fields, **manifests, "report": str(write_report(run))}
+    told = {**fields, **manifests, "streamed": is_streamed}
+    return {**told, "report": str(write_report(run))}
+
+
+def free_bytes() -> int:
+    """Memory that is free, here and in the container that this may be in."""
+    import psutil
+    from distributed.system import MEMORY_LIMIT
+
+    return min(int(psutil.virtual_memory().available), int(MEMORY_LIMIT))
+
+
+@contextmanager
+def _scratch(workdir: Workdir, *, is_needed: bool) -> Iterator[Path | None]:
+    """Give a folder for what a streamed training makes, gone with the block; None if there is no need."""
+    if not is_needed:
+        yield None
+        return
+    workdir.scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=workdir.scratch, prefix="train-") as folder:
+        yield Path(folder)
+
+
+def _warn_of_many(session: Session, dataset: Dataset, options: TrainOptions) -> None:
+    n = len(dataset.stacks)
+    if options.own_svm and n > MOST_FOR_SVM:
+        session.warn(
+            f"{n} utterances are too many for a linear SVM beside the network, which learns from "
+            f"at most {MOST_FOR_SVM}: it is left out"
+        )
 
 
 def _provenance(sources: Sequence[tuple[Store, Recipe]]) -> dict[str, str | int | float]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from models.linear_svm import predict_fold, standardise
 from models.mixed_features import common_units, fill_gaps
+from models.utterance_vectors import rows_of
 from stages.crossvalidate import Evaluation, prediction_table
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 SVM = "svm"
 MAJORITY = "majority"
+
+MOST_FOR_SVM = 12_000
+"""Utterances above which no machine is trained: its kernel, their square, would take gigabytes and hours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +55,7 @@ def n_steps(
     rivals: Sequence[UtteranceVectors] | None,
 ) -> int:
     """Count the ticks of `cross_validate_baselines`."""
-    n_machines = len(kinds) * (options.own_svm + len(rivals or ()))
+    n_machines = len(kinds) * (options.own_svm + len(rivals or ())) * fits_svm(task)
     return len(task.folds) * (n_machines + (rivals is not None))
 
 
@@ -72,8 +76,9 @@ def cross_validate_baselines(
     rivals : other features of the same utterances; None: not asked for, nor is the majority class
     tick : told of each fold that is done
     """
-    machines = [own_vectors(task)] if options.own_svm else []
-    machines += rivals or ()
+    machines = []
+    if fits_svm(task):
+        machines = [*([own_vectors(task)] if options.own_svm else ()), *(rivals or ())]
     evaluations = [
         cross_validate_svm(task, own, kind, options, tick) for own in machines for kind in kinds
     ]
@@ -82,9 +87,15 @@ def cross_validate_baselines(
     return evaluations
 
 
+def fits_svm(task: Task) -> bool:
+    """Whether there are few enough utterances for a linear SVM."""
+    return len(task.targets) <= MOST_FOR_SVM
+
+
 def own_vectors(task: Task) -> UtteranceVectors:
     """Pool the store's own features, which are alike in size."""
-    return UtteranceVectors(name=SVM, vectors=task.vectors[0], has_own_units=False)
+    vectors = rows_of(task.vectors[0], np.arange(len(task.targets)))
+    return UtteranceVectors(name=SVM, vectors=vectors, has_own_units=False)
 
 
 def cross_validate_svm(

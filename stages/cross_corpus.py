@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from models.stacks import chained
 from stages.corpora.labels import settle_labels
 from stages.corpora.spellings import canonical_name
 from stages.folds import Audio, Fold, check_filled, check_fold, speaker_names
@@ -91,7 +92,7 @@ def joined(dataset: Dataset, test: Dataset) -> Dataset:
     TrainError
         The test corpus is empty, or its features are of another recipe or generation.
     """
-    if not test.stacks:
+    if not len(test.stacks):
         raise TrainError(
             "no utterance of the test manifest has features; expected some; look for what is "
             "quarantined with 'emostack store ls', or leave out less"
@@ -106,7 +107,7 @@ def joined(dataset: Dataset, test: Dataset) -> Dataset:
     return replace(
         dataset,
         manifest=pd.concat(manifests, ignore_index=True),
-        stacks=dataset.stacks + test.stacks,
+        stacks=chained([dataset.stacks, test.stacks]),
         segment_start=dataset.segment_start + test.segment_start,
         segment_end=dataset.segment_end + test.segment_end,
         keys=dataset.keys + test.keys,

@@ -20,6 +20,7 @@ import pandas as pd
 from models.fitting import fit
 from models.linear_path import pooled, probabilities_of
 from models.normalisation import standardise_by_speaker
+from models.utterance_vectors import rows_of
 from reports.evaluation_names import NETWORK, PARTS, WITH_LINEAR
 from stages.side_by_side import side_by_side
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from models.blstm_attention_dnn import BLSTMAttentionDNN
     from models.fitting import LabelledStacks
+    from models.stacks import Stacks
     from stages.folds import Fold
     from stages.train_options import TrainOptions
     from stages.training_task import Task
@@ -86,7 +88,8 @@ def cross_validate(
     -------
     the classifier, named as `normalise`; after it, if it has a linear path, the network and the path alone
     """
-    versions, kind = task.versions, normalise
+    versions: list[Stacks] = task.versions
+    kind = normalise
     vectors = task.vectors[0] if options.linear.share else None  # made before threads ask for them
     if kind == "speaker":  # no fold has a say in a speaker's own statistics: once is enough
         versions, kind = [standardise_by_speaker(own, task.speakers) for own in versions], "none"
@@ -95,12 +98,12 @@ def cross_validate(
         fold = task.folds[number]
         fitted = task.normalisation(kind, fold.train, versions)
         learned = task.part(fitted, versions, fold.train)
-        speakers = [task.speakers[row] for row in fold.test]
-        tested = fitted.transform([versions[0][row] for row in fold.test], speakers)
+        tested = task.normalised(fitted, versions[0], fold.test)
         scores = None
         if vectors is not None:
             path = task.linear_path(normalise, fold.train, options)
-            scores = path.scores(vectors[fold.test], speakers)
+            speakers = [task.speakers[row] for row in fold.test]
+            scores = path.scores(rows_of(vectors, fold.test), speakers)
         return _Outcome(
             scores,
             [_train(network, learned, tested, options, seed, stop) for seed in options.seeds],
@@ -135,7 +138,7 @@ class _Outcome:
 def _train(
     network: BLSTMAttentionDNN,
     learned: LabelledStacks,
-    tested: Sequence[np.ndarray],
+    tested: Stacks,
     options: TrainOptions,
     seed: int,
     stop: Event,

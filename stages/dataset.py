@@ -1,7 +1,7 @@
 """A manifest's utterances with their features: what stage two and the exports start from."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,9 @@ from features_cache.keys import CLEAN
 from features_cache.lookup import joined, positions
 from features_cache.places import Places
 from features_cache.store import Store
-from stages.fusing import fused, joint_name
+from models.stacks import Stacks, lengths_of
+from stages.fusing import joint_name
+from stages.stored_stacks import Source, stored_stacks
 
 
 class DatasetError(ValueError):
@@ -43,12 +45,12 @@ class Selection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Utterances in memory, one stack each.
+    """Utterances with their features, one stack each.
 
     Attributes
     ----------
     manifest : one row an utterance, index 0, 1, 2, ...
-    stacks : float32, shape (n_segments, feature_dim), ragged
+    stacks : float32, shape (n_segments, feature_dim), ragged; in memory, or read whenever they are asked for
     segment_start, segment_end : float64, shape (n_segments,), seconds in the utterance
     keys : content keys; equal keys are the same audio
     audio_sha256 : SHA-256 of the whole audio files; a manifest may cut one into many utterances
@@ -59,7 +61,7 @@ class Dataset:
     """
 
     manifest: pd.DataFrame
-    stacks: list[NDArray[np.float32]]
+    stacks: Stacks
     segment_start: list[NDArray[np.float64]]
     segment_end: list[NDArray[np.float64]]
     keys: list[str]
@@ -67,7 +69,19 @@ class Dataset:
     recipe_id: str
     recipe_json: str
     generation: int | str
-    views: Mapping[str, list[NDArray[np.float32]]] = field(default_factory=dict)
+    views: Mapping[str, Stacks] = field(default_factory=dict)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes that all stacks take in memory, views included."""
+        n_segments = sum(int(lengths_of(own).sum()) for own in (self.stacks, *self.views.values()))
+        dim = self.stacks[0].shape[1] if len(self.stacks) else 0
+        return n_segments * dim * np.dtype(np.float32).itemsize
+
+    def in_memory(self) -> "Dataset":
+        """Read all stacks now."""
+        views = {name: list(own) for name, own in self.views.items()}
+        return replace(self, stacks=list(self.stacks), views=views)
 
 
 def select(manifest: pd.DataFrame, store: Store) -> Selection:
@@ -136,13 +150,18 @@ def stacks(selection: Selection, store: Store) -> Iterator[Stack]:
         yield store.read(place), *store.read_times(place)
 
 
-def load_dataset(
+def load_dataset(selection: Selection, store: Store, recipe_id: str) -> Dataset:
+    """Read a selection into memory, as float32."""
+    return stored_dataset(selection, store, recipe_id).in_memory()
+
+
+def stored_dataset(
     selection: Selection,
     store: Store,
     recipe_id: str,
     beside: Sequence[tuple[Selection, Store]] = (),
 ) -> Dataset:
-    """Read a selection into memory, as float32.
+    """Describe a selection whose stacks are read whenever they are asked for; the store stays open.
 
     Parameters
     ----------
@@ -150,20 +169,16 @@ def load_dataset(
     beside : the same utterances in stores of other recipes, whose features stand beside the first's:
         see `stages.fusing`
     """
-    sources = [(selection, store), *beside]
-    features, starts, ends = [], [], []
-    for parts in zip(*(stacks(*source) for source in sources), strict=True):
-        features.append(fused(parts))
-        starts.append(parts[0][1])
-        ends.append(parts[0][2])
+    sources = [Source(own.places, each) for own, each in ((selection, store), *beside)]
+    times = [store.read_times(place) for place in selection.places]
     others = [other for _, other in beside]
     texts = [each.recipe_json for each in (store, *others)]
     numbers = [each.generation.number for each in (store, *others)]
     return Dataset(
         manifest=selection.manifest,
-        stacks=features,
-        segment_start=starts,
-        segment_end=ends,
+        stacks=stored_stacks(sources),
+        segment_start=[start for start, _ in times],
+        segment_end=[end for _, end in times],
         keys=selection.keys.tolist(),
         audio_sha256=selection.audio_sha256.tolist(),
         recipe_id=joint_name([recipe_id, *(each.generation.recipe_id for each in others)]),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from models.blstm_attention_dnn import BLSTMAttentionDNN
 from models.bundle import Bundle, save_bundle
 from models.fitting import fit
+from models.stacks import lengths_of
 from reports.evaluation_names import is_part
 from reports.metrics import evaluate
 from stages.baselines import cross_validate_baselines, n_steps
@@ -48,6 +49,7 @@ def train(
     run_folder: Path,
     *,
     n_test: int = 0,
+    scratch: Path | None = None,
     notes: RunNotes | None = None,
     rivals: Sequence[UtteranceVectors] | None = None,
     on_progress: Callable[[int, int, str], None] | None = None,
@@ -60,6 +62,7 @@ def train(
     options : what to do
     run_folder : made if need be; must not hold a run yet
     n_test : the last so many utterances are a second corpus, only to be tested on
+    scratch : folder for what is made of features that are not in memory; None: they are
     notes : for the report and the model card
     rivals : baselines' features of the same utterances, to evaluate on the same folds with the
         majority class; None: neither
@@ -77,7 +80,7 @@ def train(
     started = time.monotonic()
     notes = notes or RunNotes()
     check_unused(run_folder)
-    task = make_task(dataset, options, n_test=n_test)
+    task = make_task(dataset, options, n_test=n_test, scratch=scratch)
     if n_test:
         options = replace(options, folds=FOLDED_BY)
     tick = _ticker(_n_steps(task, options, rivals), on_progress)
@@ -202,6 +205,6 @@ def _result(
         "recipe_id": task.dataset.recipe_id,
         "generation": task.dataset.generation,
         "n_utterances": len(task.dataset.stacks),
-        "n_segments": sum(len(stack) for stack in task.dataset.stacks),
+        "n_segments": int(lengths_of(task.dataset.stacks).sum()),
         **told_corpora(task),
     }

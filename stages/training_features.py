@@ -1,25 +1,32 @@
 """What a training reads: utterances and views, of one store or of several side by side."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pandas as pd
 
 from features_cache.store import Store
-from stages.dataset import Dataset, DatasetError, Selection, load_dataset, select
+from stages.dataset import Dataset, DatasetError, Selection, select, stored_dataset
 from stages.view_stacks import view_stacks
 
 
 def read_features(
-    manifest: pd.DataFrame, stores: Sequence[Store], views: Iterable[str] = ()
+    manifest: pd.DataFrame,
+    stores: Sequence[Store],
+    views: Iterable[str] = (),
+    *,
+    memory_bytes: float = math.inf,
 ) -> tuple[Dataset, list[str]]:
-    """Read a manifest's utterances and views into memory.
+    """Read a manifest's utterances and views.
 
     Parameters
     ----------
     manifest : the utterances
     stores : of different recipes, whose features stand side by side: see `stages.fusing`
     views : names of the views
+    memory_bytes : what the stacks may take in memory; larger ones stay in the stores, which have to stay
+        open, and are read whenever they are asked for
 
     Returns
     -------
@@ -35,9 +42,10 @@ def read_features(
     (selection, *others), left_out = select_in_all(manifest, stores)
     store = stores[0]
     beside = list(zip(others, stores[1:], strict=True))
-    dataset = load_dataset(selection, store, store.generation.recipe_id, beside)
+    dataset = stored_dataset(selection, store, store.generation.recipe_id, beside)
     seen = view_stacks(selection, store, views, dataset.stacks, beside)
-    return replace(dataset, views=seen), left_out
+    dataset = replace(dataset, views=seen)
+    return dataset.in_memory() if dataset.n_bytes <= memory_bytes else dataset, left_out
 
 
 def select_in_all(

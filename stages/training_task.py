@@ -12,14 +12,18 @@ from models.bundle import BundleError, check_limits
 from models.fitting import LabelledStacks
 from models.linear_path import LinearPath, fit_linear_path
 from models.normalisation import Normalisation, NormalisationSettings, fit_normalisation
+from models.stacks import chained, in_file, lengths_of, picked
 from models.utterance_vectors import utterance_vectors
 from stages.cross_corpus import check_test_labels, cross_fold
 from stages.folds import Audio, Fold, FoldError, make_folds, speaker_names
 from stages.train_options import TrainError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
+    from models.stacks import Stacks
+    from models.utterance_vectors import Vectors
     from stages.dataset import Dataset
     from stages.train_options import TrainOptions
 
@@ -36,6 +40,7 @@ class Task:
     speakers : one an utterance, see `stages.folds.speaker_names`
     folds : each row is tested once; or one fold, whose test part is a second corpus
     n_components : principal components; 0 = none
+    scratch : folder for what is made of features that are not in memory; None: they are
     """
 
     dataset: Dataset
@@ -44,6 +49,7 @@ class Task:
     speakers: list[str]
     folds: list[Fold]
     n_components: int
+    scratch: Path | None = None
 
     @property
     def n_inputs(self) -> int:
@@ -51,27 +57,44 @@ class Task:
         return self.n_components or self.dataset.stacks[0].shape[1]
 
     @property
-    def versions(self) -> list[list[np.ndarray]]:
+    def versions(self) -> list[Stacks]:
         """The utterances' stacks, and after them those of each view.
 
         A second corpus, which nothing is learned from, has no views: its own stacks hold the places.
         """
         stacks = self.dataset.stacks
         views = self.dataset.views.values()
-        return [stacks, *([*own, *stacks[len(own) :]] for own in views)]
+        return [stacks, *(self._filled_up(own) for own in views)]
+
+    def _filled_up(self, view: Stacks) -> Stacks:
+        rest = np.arange(len(view), len(self.dataset.stacks))
+        return chained([view, picked(self.dataset.stacks, rest)]) if len(rest) else view
+
+    def kept(self, stacks: Iterable[np.ndarray]) -> Stacks:
+        """Keep what was made of the stacks, in memory or in a file, as the stacks are kept."""
+        return list(stacks) if self.scratch is None else in_file(stacks, self.scratch)
 
     def part(
-        self, fitted: Normalisation, versions: Sequence[Sequence[np.ndarray]], rows: np.ndarray
+        self, fitted: Normalisation, versions: Sequence[Stacks], rows: np.ndarray
     ) -> LabelledStacks:
         """Pick some rows' stacks and views, normalised, with their labels."""
-        speakers = [self.speakers[row] for row in rows]
-        own, *views = (fitted.transform([each[row] for row in rows], speakers) for each in versions)
+        own, *views = (self.normalised(fitted, each, rows) for each in versions)
         return LabelledStacks(stacks=own, targets=self.targets[rows], views=views)
 
+    def normalised(self, fitted: Normalisation, stacks: Stacks, rows: np.ndarray) -> Stacks:
+        """Pick some rows' stacks, normalised."""
+        speakers = [self.speakers[row] for row in rows]
+        return self.kept(fitted.transformed(picked(stacks, rows), speakers))
+
     @cached_property
-    def vectors(self) -> list[np.ndarray]:
+    def vectors(self) -> list[Vectors]:
         """The utterances' vectors for the linear path, and after them those of each view."""
-        return [utterance_vectors(own) for own in self.versions]
+        if self.scratch is None:
+            return [utterance_vectors(own) for own in self.versions]
+        folder = self.scratch
+        return [
+            in_file((utterance_vectors([stack]) for stack in own), folder) for own in self.versions
+        ]
 
     def linear_path(
         self,
@@ -81,13 +104,14 @@ class Task:
     ) -> LinearPath:
         """Fit the linear path on some rows' vectors and those of their views."""
         return fit_linear_path(
-            [own[rows] for own in self.vectors],
-            self.targets[rows],
-            [self.speakers[row] for row in rows],
+            self.vectors,
+            self.targets,
+            self.speakers,
             n_labels=len(self.labels),
             kind=kind,
             penalty=options.linear.penalty,
             balanced=options.balance != "none",
+            rows=rows,
         )
 
     @property
@@ -101,18 +125,20 @@ class Task:
         return np.setdiff1d(np.arange(len(self.targets)), self.learnt_rows)
 
     def normalisation(
-        self, kind: str, rows: np.ndarray, versions: Sequence[Sequence[np.ndarray]]
+        self, kind: str, rows: np.ndarray, versions: Sequence[Stacks]
     ) -> Normalisation:
         """Fit a normalisation on some rows' stacks and views; views count as other speakers."""
         settings = NormalisationSettings(standardise=kind, n_components=self.n_components)
         return fit_normalisation(
-            [own[row] for own in versions for row in rows],
+            chained([picked(own, rows) for own in versions]),
             [f"{i} {self.speakers[row]}" for i in range(len(versions)) for row in rows],
             settings,
         )
 
 
-def make_task(dataset: Dataset, options: TrainOptions, *, n_test: int = 0) -> Task:
+def make_task(
+    dataset: Dataset, options: TrainOptions, *, n_test: int = 0, scratch: Path | None = None
+) -> Task:
     """Check labels and speakers and cut the folds.
 
     Parameters
@@ -121,6 +147,7 @@ def make_task(dataset: Dataset, options: TrainOptions, *, n_test: int = 0) -> Ta
     options : what to fold by, and what to check
     n_test : the last so many utterances are a second corpus, only to be tested on; instead of
         folds by `options.folds`
+    scratch : folder for what is made of features that are not in memory; None: they are
 
     Raises
     ------
@@ -136,7 +163,7 @@ def make_task(dataset: Dataset, options: TrainOptions, *, n_test: int = 0) -> Ta
     ids = dataset.manifest["utterance_id"].tolist()
     for what, bad in (
         ("no emotion", [i for i, emotion in zip(ids, emotions, strict=True) if not emotion]),
-        ("no segments", [i for i, s in zip(ids, dataset.stacks, strict=True) if not len(s)]),
+        ("no segments", [i for i, n in zip(ids, lengths_of(dataset.stacks), strict=True) if not n]),
         (
             "features that are not finite",
             [i for i, s in zip(ids, dataset.stacks, strict=True) if not np.isfinite(s).all()],
@@ -170,6 +197,7 @@ def make_task(dataset: Dataset, options: TrainOptions, *, n_test: int = 0) -> Ta
         speakers=speaker_names(dataset.manifest),
         folds=folds,
         n_components=_n_components(dataset, folds, options.n_components),
+        scratch=scratch,
     )
     _check_training_parts(task)
     _check_bundle(task, options)
@@ -207,5 +235,5 @@ def _n_components(dataset: Dataset, folds: list[Fold], wanted: int) -> int:
     """No PCA where it would keep every feature; never more than the fewest training segments."""
     if wanted >= dataset.stacks[0].shape[1]:
         return 0
-    lengths = np.array([len(stack) for stack in dataset.stacks])
+    lengths = lengths_of(dataset.stacks)
     return min(wanted, *(int(lengths[fold.train].sum()) for fold in folds))

@@ -1,19 +1,20 @@
 """Features of views, beside those of the utterances that stage two starts from."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features_cache.consolidated import Stack
 from features_cache.generation import LIVE, QUARANTINED
 from features_cache.keys import content_key
 from features_cache.lookup import joined, positions
-from features_cache.store import Place, Store
+from features_cache.places import Places
+from features_cache.store import Store
+from models.stacks import LazyStacks, Stacks
 from stages.dataset import DatasetError, Selection
 from stages.frontend.views.table import view
-from stages.fusing import fused
+from stages.stored_stacks import Source, stored_stacks
 
 _COLUMNS = (
     "corpus", "utterance_id", "key", "status", "shard", "row_start", "row_end",
@@ -24,10 +25,10 @@ def view_stacks(
     selection: Selection,
     store: Store,
     names: Iterable[str],
-    own: Sequence[NDArray[np.float32]],
+    own: Stacks,
     beside: Sequence[tuple[Selection, Store]] = (),
-) -> dict[str, list[NDArray[np.float32]]]:
-    """Read the selected utterances through some views.
+) -> dict[str, LazyStacks]:
+    """Find the selected utterances through some views; they are read whenever they are asked for.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def view_stacks(
     names : of the views
     own : the utterances' own stacks, which stand in where a view failed, such as of an utterance that
         became too short
-    beside : as for `stages.dataset.load_dataset`; a view that failed in any store failed
+    beside : as for `stages.dataset.stored_dataset`; a view that failed in any store failed
 
     Returns
     -------
@@ -52,27 +53,21 @@ def view_stacks(
         There is no such view.
     """
     sources = [(selection, store), *beside]
-    return {name: _stacks(sources, name, own) for name in dict.fromkeys(names)}
+    return {
+        name: stored_stacks([_source(*each, name) for each in sources], instead=own)
+        for name in dict.fromkeys(names)
+    }
 
 
-def _stacks(
-    sources: Sequence[tuple[Selection, Store]], name: str, own: Sequence[NDArray[np.float32]]
-) -> list[NDArray[np.float32]]:
-    views = zip(*(_read(*source, name) for source in sources), strict=True)
-    found = []
-    for stack, view_parts in zip(own, views, strict=True):
-        parts = [part for part in view_parts if part is not None]
-        found.append(fused(parts) if len(parts) == len(sources) else stack)
-    return found
-
-
-def _read(selection: Selection, store: Store, name: str) -> Iterator[Stack | None]:
-    """Read the utterances through one view; None where it failed."""
+def _source(selection: Selection, store: Store, name: str) -> Source:
+    """Say where the utterances are through one view, and which of them did not fail."""
     rows, is_live = _rows(selection, store, name)
-    columns = (rows[column].tolist() for column in ("shard", "row_start", "row_end"))
-    for shard, start, end, live in zip(*columns, is_live, strict=True):
-        place = Place(shard=shard, row_start=start, row_end=end)
-        yield (store.read(place), *store.read_times(place)) if live else None
+    places = Places(
+        shard=pd.Categorical(rows["shard"]),
+        row_start=rows["row_start"].to_numpy(),
+        row_end=rows["row_end"].to_numpy(),
+    )
+    return Source(places, store, is_live)
 
 
 def _rows(selection: Selection, store: Store, name: str) -> tuple[pd.DataFrame, NDArray[np.bool_]]:

@@ -130,10 +130,8 @@ def test_a_very_long_stack_is_predicted_in_a_small_batch_and_changes_nothing(
     together, attention = network.predict(stacks)
     sizes = []
 
-    def watched_pad(
-        stacks: list[np.ndarray], rows: np.ndarray, size: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        values, mask = pad(stacks, rows, size)
+    def watched_pad(stacks: list[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
+        values, mask = pad(stacks, size)
         sizes.append(values.shape[:2])
         return values, mask
 
@@ -219,7 +217,7 @@ def test_the_short_batch_holds_the_shortest_stacks() -> None:
 
 def test_padding_is_zero_masked_and_rounded_up() -> None:
     stacks = [np.ones((9, 2), np.float32), np.ones((3, 2), np.float32)]
-    values, mask = pad(stacks, [1, 0], batch_size=3)
+    values, mask = pad(stacks[::-1], batch_size=3)
     assert values.shape == (3, 12, 2)
     assert mask.sum(axis=1).tolist() == [3, 9, 1]
     assert values.sum() == 24

@@ -109,8 +109,11 @@ def test_a_training_on_two_recipes_is_repeated_and_its_bundle_predicts_by_both(
     assert new["emotion"] in ("joy", "fear")
 
     held = ["--generation", 1, "--generation", 1]
-    again = emostack("train", fields["manifest"], *words, *held)
+    again = emostack("train", fields["manifest"], *words, *held, "--memory", 0)
     assert again.status == 0, again.err
+    assert (fields["streamed"], again.fields["streamed"]) == (False, True)
+    assert "streamed" in again.err
+    assert not list((tmp_path / "runs" / "scratch").glob("train-*"))
     tables = [
         pd.read_parquet(Path(each["run"]) / "predictions.parquet")
         for each in (fields, again.fields)

@@ -138,7 +138,9 @@ def test_an_utterance_stands_whole_for_its_view_that_failed_in_one_store(
     add_view(stores[where], failed="u04")
     add_view(stores[1 - where])
     both, _ = read_features(manifest, stores, [VIEW])
-    is_own = [seen is own for seen, own in zip(both.views[VIEW], both.stacks, strict=True)]
+    is_own = [
+        np.array_equal(seen, own) for seen, own in zip(both.views[VIEW], both.stacks, strict=True)
+    ]
     assert is_own == [name == "u04" for name in NAMES]
 
 

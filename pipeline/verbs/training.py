@@ -31,6 +31,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Bundle speaker-normalised models; they predict only manifests with known speakers.",
 )
+@click.option(
+    "--memory",
+    "memory_gib",
+    type=click.FloatRange(min=0),
+    metavar="GIB",
+    help="What the features may take in memory; larger ones are streamed from the store, with the "
+    "same result, later. Default: half of what is free.",
+)
 @click.option("--title", default="", help="Heading of the report. Default: the manifest's name.")
 @options.common
 def train(
@@ -47,6 +55,7 @@ def train(
     test_manifest: Path | None,
     test_audio: Path | None,
     label_map: Path | None,
+    memory_gib: float | None,
     **how: Any,  # noqa: ANN401 - fields of TrainOptions
 ) -> None:
     """Stage two: cross-validate and train a classifier on the cached features of a MANIFEST.
@@ -88,6 +97,7 @@ def train(
         beside=beside,
         second=second,
         with_baselines=with_baselines,
+        memory_gib=memory_gib,
     )
     session.result(fields, summary(fields))
 
