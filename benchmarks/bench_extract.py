@@ -35,14 +35,14 @@ from stages.recipe import DEFAULT, RECIPES, Recipe, resolve, with_random_weights
 
 SCRIPT = Path(__file__).with_name("extract_ways.py")
 
-SIZES = {"tiny": (2, 1, 1), "quick": (16, 8, 3), "whole": (16, 16, 5)}
+SIZES = {"tiny": (2, 1, 1), "quick": (16, 16, 3), "whole": (16, 16, 5)}
 """Speakers, takes an emotion, rounds."""
 
 EVERY = {"front end": 1, "ceiling": 1, "extract": 1, "loop": 8, "plots": 32}
 """A slow way takes every so manieth utterance."""
 
 LARGE = 224
-LARGE_EVERY = 8
+LARGE_EVERY = 4
 """And at the large input size, a sixth as fast, all take so many fewer."""
 
 Found = list[Numbers]

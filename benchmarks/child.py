@@ -150,7 +150,7 @@ def serve(make_ready: Callable[[dict[str, Any]], Action]) -> None:
     say({})
     for _ in sys.stdin:
         say(timed(action))
-    say({"peak_mib": sum(_peak_mib(pid) for pid in (os.getpid(), *_children()))})
+    say({"peak_mib": sum(peak_mib_of(pid) for pid in (os.getpid(), *_children()))})
 
 
 def timed(action: Action) -> Numbers:
@@ -191,7 +191,7 @@ def _children() -> list[int]:
     return [child.pid for child in psutil.Process().children(recursive=True)]
 
 
-def _peak_mib(pid: int) -> float:
+def peak_mib_of(pid: int) -> float:
     """Read the high-water mark of a process: `ru_maxrss` would count what it was forked from."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     match = re.search(r"VmHWM:\s+(\d+) kB", status)

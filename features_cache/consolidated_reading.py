@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features_cache.consolidated import FORMAT, Stack
-from features_cache.shard_reading import TORN
+from features_cache.shard_checksums import TORN
 
 DTYPES = ("float16", "float32")
 NUMBERS = ("start", "end")

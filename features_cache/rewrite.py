@@ -22,7 +22,8 @@ from features_cache.shard import (
     ShardWriter,
     open_shard,
 )
-from features_cache.shard_reading import TORN, blocks, examine, index_of
+from features_cache.shard_checksums import TORN
+from features_cache.shard_reading import blocks, examine, index_of
 from features_cache.store import Store
 
 PLACE = ["shard", "row_start", "row_end"]

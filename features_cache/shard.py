@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from features_cache.atomic import partial_path, publish
 from features_cache.keys import file_sha256
+from features_cache.shard_checksums import UtteranceDigest
 from features_cache.shard_file import ShardFile
 from features_cache.shard_reading import (
     FORMAT,
     ShardEntry,
     ShardError,
     ShardHeader,
-    UtteranceDigest,
     damaged_utterances,
     open_shard,
     read_entries,
@@ -53,6 +53,9 @@ SHARD_BYTES = 64 * 2**20
 
 CHUNK_BYTES = 256 * 1024
 """Aim for the size of one chunk of ``/features``: a whole number of rows."""
+
+HELD_CHUNKS = 4
+"""Chunks that are written at once: to ask HDF5 takes longer than to write an utterance's few rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,16 +87,20 @@ class ShardWriter:
         self._entries: list[ShardEntry] = []
         self._digests: list[bytes] = []
         self._sealed = 0
-        row_bytes = header.feature_dim * np.dtype(header.dtype).itemsize
-        rows = max(1, CHUNK_BYTES // row_bytes)
+        dtype = np.dtype(header.dtype).newbyteorder("<")
+        self._row_bytes = header.feature_dim * dtype.itemsize
+        self._chunk_rows = max(1, CHUNK_BYTES // self._row_bytes)
+        self._written = 0
+        self._held = np.empty((HELD_CHUNKS * self._chunk_rows, header.feature_dim), dtype)
+        self._n_held = 0
         self._disk = ShardFile(self._partial)
         self._file = h5py.File(self._disk, "w", libver="v110")
         self._features = self._file.create_dataset(
             "features",
             shape=(0, header.feature_dim),
             maxshape=(None, header.feature_dim),
-            chunks=(rows, header.feature_dim),
-            dtype=np.dtype(header.dtype).newbyteorder("<"),
+            chunks=(self._chunk_rows, header.feature_dim),
+            dtype=dtype,
         )
         self._start: list[NDArray[np.float64]] = []
         self._end: list[NDArray[np.float64]] = []
@@ -116,7 +123,7 @@ class ShardWriter:
     @property
     def n_bytes(self) -> int:
         """Bytes of features sealed so far."""
-        return int(self._sealed * self._features.shape[1] * self._features.dtype.itemsize)
+        return self._sealed * self._row_bytes
 
     def append(
         self,
@@ -124,7 +131,7 @@ class ShardWriter:
         start: NDArray[np.float64],
         end: NDArray[np.float64],
     ) -> None:
-        """Add rows to the utterance under way.
+        """Add rows to the utterance under way; a few chunks are held before they are written.
 
         Parameters
         ----------
@@ -136,13 +143,27 @@ class ShardWriter:
         ShardError
             The disk is full, or fails.
         """
-        first = self._features.shape[0]
-        self._features.resize(first + len(features), axis=0)
-        self._features[first:] = features
+        at = 0
+        while at < len(features):
+            # Written up to the end of a chunk, so that none is read again to be filled up.
+            room = len(self._held) - self._written % self._chunk_rows - self._n_held
+            piece = features[at : at + room]
+            self._held[self._n_held : self._n_held + len(piece)] = piece
+            self._n_held += len(piece)
+            at += len(piece)
+            if len(piece) == room:
+                self._write_held()
         self._digest.update(features)
         self._open_start.append(start)
         self._open_end.append(end)
         self._check_disk()
+
+    def _write_held(self) -> None:
+        first, self._written = self._written, self._written + self._n_held
+        if first < self._written:
+            self._features.resize(self._written, axis=0)
+            self._features[first:] = self._held[: self._n_held]
+        self._n_held = 0
 
     def end_utterance(
         self, *, key: str, utterance_id: str, view: str, expected: bytes = b""
@@ -159,7 +180,7 @@ class ShardWriter:
         ShardError
             The rows have another checksum.
         """
-        row_end = self._features.shape[0]
+        row_end = self._written + self._n_held
         start, end = _joined(self._open_start), _joined(self._open_end)
         digest = self._digest.finish(start, end, key, view)
         if expected and digest != expected:
@@ -185,7 +206,10 @@ class ShardWriter:
 
     def rollback(self) -> None:
         """Forget the rows since the last seal."""
-        self._features.resize(self._sealed, axis=0)
+        if self._written > self._sealed:
+            self._features.resize(self._sealed, axis=0)
+            self._written = self._sealed
+        self._n_held = self._sealed - self._written
         self._open()
 
     def _open(self) -> None:
@@ -201,6 +225,7 @@ class ShardWriter:
             The disk is full, or the file does not read back as written; nothing is published.
         """
         self.rollback()
+        self._write_held()
         file, entries = self._file, self._entries
         text = h5py.string_dtype("utf-8")
         offsets = [0, *(entry.row_end for entry in entries)]

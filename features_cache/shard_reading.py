@@ -5,7 +5,6 @@ for a check goes through `examine`; a file that is known to have changed is give
 `Examiner <features_cache.examiner.Examiner>`, which does it in a process that may die.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from features_cache.shard_checksums import TORN, Checksums, block_rows
+
 FORMAT = 1
-TORN = (OSError, LookupError, ValueError, RuntimeError, TypeError, AttributeError, MemoryError)
-"""What reading damaged HDF5 has been seen to raise."""
 
 
 class ShardError(OSError):
@@ -70,33 +69,6 @@ class ShardContent:
     header: ShardHeader
     entries: tuple[ShardEntry, ...]
     damaged: frozenset[int]
-
-
-class UtteranceDigest:
-    """Checksum of one utterance as a reader gets it, fed row block by row block.
-
-    SHA-256 over, in this order: the feature rows, the segments' starts, the segments' ends (each
-    as little-endian bytes in C order), the key in ASCII and the view in UTF-8.
-    """
-
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256()
-
-    def update(self, array: NDArray[np.floating]) -> None:
-        """Add feature rows."""
-        self._digest.update(
-            np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()
-        )
-
-    def finish(
-        self, start: NDArray[np.float64], end: NDArray[np.float64], key: str, view: str
-    ) -> bytes:
-        """Add times and names; return the 32 bytes."""
-        self.update(start)
-        self.update(end)
-        self._digest.update(key.encode("ascii"))
-        self._digest.update(view.encode("utf-8"))
-        return self._digest.digest()
 
 
 def open_shard(path: Path) -> h5py.File:
@@ -225,7 +197,7 @@ def read_checksums(path: Path) -> dict[tuple[int, int], bytes]:
 def blocks(file: h5py.File, first: int, last: int) -> Iterator[NDArray[np.floating]]:
     """Read feature rows ``first:last`` in pieces of a few MiB, however long the recording."""
     features = file["features"]
-    step = 16 * features.chunks[0]
+    step = block_rows(features)
     for at in range(first, last, step):
         yield features[at : min(at + step, last)]
 
@@ -256,21 +228,11 @@ def _mismatched(file: h5py.File, entries: tuple[ShardEntry, ...]) -> Iterator[in
     """Yield who has no rows in the file, or others than were written."""
     misplaced = set(_misplaced(file, entries))
     digests = file["utterance_sha256"][:]
+    checksums = Checksums(file)
     for i, (entry, digest) in enumerate(zip(entries, digests, strict=True)):
-        if i in misplaced or not _is_whole(file, entry, digest.tobytes()):
+        rows = (entry.row_start, entry.row_end)
+        if i in misplaced or checksums.of(*rows, entry.key, entry.view) != digest.tobytes():
             yield i
-
-
-def _is_whole(file: h5py.File, entry: ShardEntry, expected: bytes) -> bool:
-    digest = UtteranceDigest()
-    try:
-        for block in blocks(file, entry.row_start, entry.row_end):
-            digest.update(block)
-        start = file["segment_start"][entry.row_start : entry.row_end]
-        end = file["segment_end"][entry.row_start : entry.row_end]
-        return digest.finish(start, end, entry.key, entry.view) == expected
-    except TORN:  # an unreadable chunk is damage to whoever lives in it
-        return False
 
 
 def _short(error: Exception) -> str:

@@ -107,16 +107,23 @@ DEFAULT = "emostack-v1"
 _STATIC = ("static", "static", "static")
 _LEVELS = ((-80.0, 10.0),) * 3
 
+# Segments of 0.26 s, static log-Mel in all three channels, two middle layers.
+_EMOSTACK_V1 = Recipe(
+    segments=Segments(n_frames=24, shift_frames=12),
+    network=NetworkSettings(
+        layers=("conv_pw_5_relu", "conv_pw_7_relu"),
+        channels=_STATIC,
+        channel_ranges=_LEVELS,
+    ),
+)
+
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
-        # Segments of 0.26 s, static log-Mel in all three channels, two middle layers.
-        DEFAULT: Recipe(
-            segments=Segments(n_frames=24, shift_frames=12),
-            network=NetworkSettings(
-                layers=("conv_pw_5_relu", "conv_pw_7_relu"),
-                channels=_STATIC,
-                channel_ranges=_LEVELS,
-            ),
+        DEFAULT: _EMOSTACK_V1,
+        # Rounder features, sooner, where OpenVINO or a GPU has bfloat16: docs/performance.md.
+        "emostack-v1-bfloat16": dataclasses.replace(
+            _EMOSTACK_V1,
+            network=dataclasses.replace(_EMOSTACK_V1.network, precision="bfloat16"),
         ),
         # One layer, an input that need not be enlarged as much: a third of the time and bytes.
         "emostack-small-v1": Recipe(

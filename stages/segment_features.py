@@ -62,6 +62,20 @@ class Failed:
 Event = Rows | Done | Failed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one call of the network takes, and whose it is.
+
+    Attributes
+    ----------
+    events : in order; the values of each `Rows` are a part of `windows`
+    windows : float32, shape (n, n_mels, n_frames + delta_width - 1); None where there are none
+    """
+
+    events: list[Event]
+    windows: NDArray[np.float32] | None
+
+
 def window_events(items: Iterable[Item], recipe: Recipe) -> Iterator[Event]:
     """Decode utterances one by one into windows of static log-Mel.
 
@@ -86,9 +100,6 @@ def window_events(items: Iterable[Item], recipe: Recipe) -> Iterator[Event]:
 def feature_events(events: Iterable[Event], network: Engine) -> Iterator[Event]:
     """Turn windows into features, a full batch at a time, whoever they belong to.
 
-    Each batch is waited for when the next one has been begun, so that a device that works by itself
-    always has something to do. Only the last batch is smaller.
-
     Parameters
     ----------
     events : from `window_events`
@@ -99,12 +110,30 @@ def feature_events(events: Iterable[Event], network: Engine) -> Iterator[Event]:
     Event
         The same utterances in the same order, with features in place of windows.
     """
+    for made in feature_lists(window_batches(events, network.batch_size), network):
+        yield from made
+
+
+def window_batches(events: Iterable[Event], batch_size: int) -> Iterator[Batch]:
+    """Join windows into batches, whoever they belong to; only the last one is smaller."""
+    for pieces in _batches(events, batch_size):
+        values = [piece.values for piece in pieces if isinstance(piece, Rows)]
+        windows = np.concatenate(values) if values else None
+        yield Batch(events=_with_values(pieces, windows), windows=windows)
+
+
+def feature_lists(batches: Iterable[Batch], network: Engine) -> Iterator[list[Event]]:
+    """Have the network see batches; yield the events of each, with features in place of windows.
+
+    Each batch is waited for when the next one has been begun, so that a device that works by itself
+    always has something to do.
+    """
     begun = (
-        (pieces, network.start(np.concatenate(values)) if (values := _values(pieces)) else None)
-        for pieces in _batches(events, network.batch_size)
+        (batch.events, None if batch.windows is None else network.start(batch.windows))
+        for batch in batches
     )
-    for pieces, features in one_behind(begun):
-        yield from pieces if features is None else _with_features(pieces, features())
+    for events, features in one_behind(begun):
+        yield _with_values(events, features() if features else None)
 
 
 def _batches(events: Iterable[Event], batch_size: int) -> Iterator[list[Event]]:
@@ -140,15 +169,16 @@ def storable(events: Iterable[Event], dtype: str) -> Iterator[Event]:
 
 
 def _cast(rows: Rows, dtype: str) -> Rows | Failed:
-    if not np.isfinite(rows.values).all():
+    # The largest tells of all of them: it is not a number where one is not, and rounds up first.
+    peak = np.maximum(rows.values.max(), -rows.values.min())
+    if not np.isfinite(peak):
         message = "the network gave features that are not finite numbers"
         return Failed(item=rows.item, code="non_finite_features", message=message)
     with np.errstate(over="ignore"):
-        values = rows.values.astype(dtype)
-    if not np.isfinite(values).all():
-        peak = float(np.abs(rows.values).max())
-        message = f"a feature of {peak:.4g} does not fit {dtype}; store this recipe as float32"
-        return Failed(item=rows.item, code="float16_overflow", message=message)
+        if not np.isfinite(peak.astype(dtype)):
+            message = f"a feature of {peak:.4g} does not fit {dtype}; store this recipe as float32"
+            return Failed(item=rows.item, code="float16_overflow", message=message)
+    values = rows.values.astype(dtype, copy=False)
     return Rows(item=rows.item, values=values, start=rows.start, end=rows.end)
 
 
@@ -181,21 +211,21 @@ def _has_changed(item: Item) -> bool:
     return (found.st_size, found.st_mtime_ns) != (item.size, item.mtime_ns)
 
 
-def _values(pieces: Iterable[Event]) -> list[NDArray[np.floating]]:
-    return [piece.values for piece in pieces if isinstance(piece, Rows)]
-
-
-def _with_features(pieces: Iterable[Event], features: NDArray[np.float32]) -> Iterator[Event]:
+def _with_values(events: list[Event], values: NDArray[np.float32] | None) -> list[Event]:
+    """Cut values that belong to all events together; None where there are none to be cut."""
+    if values is None:
+        return events
     first = 0
-    for piece in pieces:
-        if isinstance(piece, Rows):
-            last = first + len(piece.values)
-            yield Rows(
-                item=piece.item, values=features[first:last], start=piece.start, end=piece.end
-            )
+    cut: list[Event] = []
+    for event in events:
+        if isinstance(event, Rows):
+            last = first + len(event.values)
+            mine = values[first:last]
+            cut.append(Rows(item=event.item, values=mine, start=event.start, end=event.end))
             first = last
         else:
-            yield piece
+            cut.append(event)
+    return cut
 
 
 def _take(waiting: deque[Event], batch_size: int) -> list[Event]:

@@ -1,8 +1,8 @@
 """The work of one task: some utterances in, one shard out. Runs wherever a worker is.
 
-The frozen network is loaded once a process; what comes in and goes out is a few hundred bytes. A
-thread decodes ahead of the network. Where a process has two tasks at hand, one has the network while
-the other's shard is verified and published.
+The frozen network is loaded once a process; what comes in and goes out is a few hundred bytes. One
+thread decodes ahead of the network, one runs the network ahead of what is written. Where a process
+has two tasks at hand, one has the network while the other's shard is verified and published.
 """
 
 import functools
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from features_cache.atomic import PARTIAL
@@ -32,7 +33,6 @@ from models.frozen_cnn import FrozenCNN
 from models.frozen_graph import WindowShape
 from models.weights import weights_file
 from stages.crumb import Crumb
-from stages.frontend.logmel import BLOCK_FRAMES
 from stages.overlap import made_ahead
 from stages.plan import Item
 from stages.recipe import Recipe, recipe_from_json
@@ -41,8 +41,9 @@ from stages.segment_features import (
     Event,
     Failed,
     Rows,
-    feature_events,
+    feature_lists,
     storable,
+    window_batches,
     window_events,
 )
 
@@ -50,10 +51,13 @@ SHARD_SECONDS = 60.0
 """Work on a shard after which no further utterance is begun."""
 
 AHEAD_BYTES = 64 << 20
-"""Windows that are made before the network asks for them take at most so much, or two blocks."""
+"""Batches of windows that wait for the network, or of features to be written, take so much at most."""
 
-MOST_AHEAD = 32
-"""Blocks of windows, of five seconds each, that are made ahead at most."""
+WINDOWS_AHEAD, FEATURES_AHEAD = 32, 4
+"""And so many batches: a file may take long to read; writing only has to be out of the network's way."""
+
+ASK_S = 0.05
+"""Between two questions whether to go on: a file is read for it, and nobody notices so short a time."""
 
 _TURN = threading.Lock()
 """Held by the task that has this process's network."""
@@ -155,7 +159,7 @@ class _Work:
 
     def __init__(self, shard: ShardWriter, may_go_on: Callable[[], bool]) -> None:
         self._shard, self._may_go_on = shard, may_go_on
-        self._began = 0.0
+        self._began = self._asked = 0.0
         self.ended: list[Item] = []
         self.failures: list[Failed] = []
         self.audio_s = 0.0
@@ -163,10 +167,17 @@ class _Work:
     def extract(self, crumb: Crumb, recipe: Recipe, network: Engine) -> None:
         """Take a task's utterances from audio file to shard."""
         self._began = time.monotonic()
-        windows = window_events(crumb.passing(), recipe)
-        with closing(made_ahead(windows, _blocks_ahead(recipe))) as ready:
+        windows = window_batches(window_events(crumb.passing(), recipe), network.batch_size)
+        n_windows, n_features = batches_ahead(
+            recipe, batch_size=network.batch_size, feature_dim=network.feature_dim
+        )
+        # The network's thread takes from the decoding one, so it has to have ended before that.
+        with (
+            closing(made_ahead(windows, n_windows)) as ready,
+            closing(made_ahead(feature_lists(ready, network), n_features)) as made,
+        ):
             try:
-                self._write(storable(feature_events(ready, network), recipe.dtype))
+                self._write(storable(chain.from_iterable(made), recipe.dtype))
             except MemoryError:
                 message = "not enough memory to make its features"
                 item = crumb.items[len(self.ended) + len(self.failures)]
@@ -188,18 +199,29 @@ class _Work:
                 case Failed():
                     self._shard.rollback()
                     self.failures.append(event)
-            if not self._may_go_on() or (self._is_full() and not isinstance(event, Rows)):
+            if self._has_to_stop() or (self._is_full() and not isinstance(event, Rows)):
                 return
+
+    def _has_to_stop(self) -> bool:
+        now = time.monotonic()
+        if now - self._asked < ASK_S:
+            return False
+        self._asked = now
+        return not self._may_go_on()
 
     def _is_full(self) -> bool:
         seconds = time.monotonic() - self._began
         return self._shard.n_bytes >= SHARD_BYTES or seconds >= SHARD_SECONDS
 
 
-def _blocks_ahead(recipe: Recipe) -> int:
-    n_windows = -(-BLOCK_FRAMES // recipe.segments.shift_frames)
-    window_bytes = 4 * recipe.frontend.n_mels * recipe.segments.window_frames
-    return max(2, min(MOST_AHEAD, AHEAD_BYTES // (n_windows * window_bytes)))
+def batches_ahead(recipe: Recipe, *, batch_size: int, feature_dim: int) -> tuple[int, int]:
+    """Say how many batches of windows, and how many of features, are made ahead: at least one."""
+
+    def at_most(n: int, values: int) -> int:
+        return max(1, min(n, AHEAD_BYTES // (4 * values * batch_size)))
+
+    window_values = recipe.frontend.n_mels * recipe.segments.window_frames
+    return at_most(WINDOWS_AHEAD, window_values), at_most(FEATURES_AHEAD, feature_dim)
 
 
 def withdraw(task: ShardTask) -> None:
@@ -248,8 +270,11 @@ def load_network(recipe_json: str, batch_size: int, engine: str = KERAS) -> Engi
 def package_versions(engine: str = KERAS) -> dict[str, str]:
     """Versions of everything that has a hand in a feature that an engine makes."""
     packages = (*PACKAGES, backend_name(), *([OPENVINO] if engine == OPENVINO else []))
-    versions = {name: importlib.metadata.version(name) for name in packages}
+    versions = {name: _version(name) for name in packages}
     return {**versions, "python": platform.python_version()}
+
+
+_version = functools.cache(importlib.metadata.version)
 
 
 def _header(recipe: Recipe, network: Engine, engine: str) -> ShardHeader:

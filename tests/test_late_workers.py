@@ -1,7 +1,8 @@
 """Workers that live longer than their run, or are given up too early, publish nothing twice."""
 
 import math
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,15 @@ from typing import Any
 import pytest
 
 from features_cache.lock import writer_lock
-from features_cache.shard import new_shard_name
+from features_cache.shard import ShardWriter, new_shard_name
 from features_cache.store import Store
-from stages import shard_work
+from stages import segment_features, shard_work
 from stages.crumb import take_crumb
+from stages.frontend.logmel import logmel_blocks
 from stages.frontend.segments import Segments
 from stages.plan import Item
 from stages.recipe import Recipe
-from stages.shard_work import ShardTask, extract_shard, withdraw
+from stages.shard_work import ShardTask, batches_ahead, extract_shard, withdraw
 from tests.small_job import Job
 
 
@@ -123,7 +125,53 @@ def test_the_network_s_want_of_memory_is_laid_to_the_utterance_that_it_was_at(
     assert [item.utterance_id for item in result.left] == ["u1"]
 
 
-def test_few_blocks_are_made_ahead_where_windows_are_long() -> None:
-    long = replace(Recipe(), segments=Segments(n_frames=1000, shift_frames=10))
-    ahead = {n: shard_work._blocks_ahead(recipe) for n, recipe in enumerate((Recipe(), long))}
-    assert 2 <= ahead[1] < ahead[0] <= shard_work.MOST_AHEAD
+@pytest.mark.parametrize(
+    ("n_frames", "feature_dim", "expected"),
+    [(64, 1000, (32, 4)), (1000, 1000, (8, 4)), (64, 10**6 // 4, (32, 2)), (16_000, 10**7, (1, 1))],
+)
+def test_few_batches_are_made_ahead_where_they_are_large(
+    n_frames: int, feature_dim: int, expected: tuple[int, int]
+) -> None:
+    recipe = replace(Recipe(), segments=Segments(n_frames=n_frames, shift_frames=10))
+    assert batches_ahead(recipe, batch_size=32, feature_dim=feature_dim) == expected
+
+
+def test_reading_the_network_and_writing_have_a_thread_each_and_none_stays(
+    task: ShardTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, int] = {}
+    before = threading.active_count()
+
+    def noting(who: str, does: Callable[..., Any]) -> Callable[..., Any]:
+        def note_and_do(*what: Any, **more: Any) -> Any:  # noqa: ANN401
+            seen[who] = threading.get_ident()
+            return does(*what, **more)
+
+        return note_and_do
+
+    network = shard_work.load_network(task.recipe_json, task.batch_size, task.engine)
+    monkeypatch.setattr(shard_work, "load_network", lambda *_: network)
+    monkeypatch.setattr(network, "start", noting("network", network.start))
+    monkeypatch.setattr(segment_features, "logmel_blocks", noting("reading", logmel_blocks))
+    monkeypatch.setattr(ShardWriter, "append", noting("writing", ShardWriter.append))
+    assert extract_shard(task).left == ()
+    assert len(set(seen.values())) == 3
+    assert seen["writing"] == threading.get_ident()
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(("ask_s", "at_most"), [(3600.0, 3), (0.0, 100)])
+def test_whether_to_go_on_is_asked_now_and_then(
+    task: ShardTask, monkeypatch: pytest.MonkeyPatch, ask_s: float, at_most: int
+) -> None:
+    asked: list[str] = []
+
+    def may_go_on(_: Path, token: str) -> bool:
+        asked.append(token)
+        return len(asked) < 4  # twice before the first utterance
+
+    monkeypatch.setattr(shard_work, "may_go_on", may_go_on)
+    monkeypatch.setattr(shard_work, "ASK_S", ask_s)
+    result = extract_shard(task)
+    assert 3 <= len(asked) <= at_most
+    assert (result.left == ()) is (ask_s > 0)

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from features_cache.keys import CLEAN
 from stages.overlap import made_ahead, one_behind
 from stages.plan import Item
-from stages.segment_features import Done, Event, Failed, Rows, feature_events
+from stages.segment_features import (
+    Done,
+    Event,
+    Failed,
+    Rows,
+    feature_events,
+    storable,
+    window_batches,
+)
 
 
 def counting(made: list[int], n: int) -> Iterator[int]:
@@ -136,3 +144,48 @@ def test_every_utterance_ends_once_in_its_place_with_the_features_of_its_own_win
         assert values == [event for r in mine for event in r.start.tolist()]
         if i != broken:
             assert values == [100 * i + k for k in range(sum(pieces))]
+
+
+def test_windows_are_joined_once_and_their_events_are_parts_of_them() -> None:
+    one, other = item("a"), item("b")
+    events = [rows(one, 0, 3), Done(item=one), rows(other, 3, 6), Done(item=other)]
+    batches = list(window_batches(events, 4))
+    assert [None if b.windows is None else len(b.windows) for b in batches] == [4, 4, 1]
+    for batch in batches:
+        mine = [event.values for event in batch.events if isinstance(event, Rows)]
+        assert all(np.shares_memory(values, batch.windows) for values in mine)
+        np.testing.assert_array_equal(np.concatenate(mine), batch.windows)
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "code"),
+    [
+        ([1.0, -65519.0], "float16", None),
+        ([1.0, 65520.0], "float16", "float16_overflow"),
+        ([-65520.0, 1.0], "float16", "float16_overflow"),
+        ([65520.0, -70000.0], "float32", None),
+        ([NAN, 1.0], "float16", "non_finite_features"),
+        ([1e9, NAN], "float16", "non_finite_features"),
+        ([1.0, -INF], "float32", "non_finite_features"),
+        ([INF, 1.0], "float16", "non_finite_features"),
+    ],
+)
+def test_features_are_stored_if_each_is_a_number_of_the_type(
+    values: list[float], dtype: str, code: str | None
+) -> None:
+    one = item("a")
+    given_ = Rows(
+        item=one, values=np.array([values], np.float32), start=np.zeros(1), end=np.ones(1)
+    )
+    found, *rest = storable([given_, Done(item=one)], dtype)
+    if code is None:
+        assert isinstance(found, Rows)
+        assert found.values.dtype == dtype
+        assert np.isfinite(found.values).all()
+        assert rest == [Done(item=one)]
+    else:
+        assert isinstance(found, Failed)
+        assert (found.code, rest) == (code, [])

@@ -25,6 +25,7 @@ from stages.recipe import (
 
 PUBLISHED = {
     "emostack-v1": "0c0216787ae5d367",
+    "emostack-v1-bfloat16": "f82daf55571d672d",
     "emostack-small-v1": "e9efe3cdb19a25bf",
     "paper-2021": "8b340aa89c5d80d8",
     "mobilenet-bands-v1": "22f1374526481061",

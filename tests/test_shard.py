@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from features_cache import shard
 from features_cache.shard import (
+    CHUNK_BYTES,
+    HELD_CHUNKS,
     ShardError,
     ShardHeader,
     ShardWriter,
@@ -37,12 +40,12 @@ def rows(n: int, seed: int = 0) -> tuple[NDArray[np.float16], NDArray[np.float64
 
 
 def write(folder: Path, lengths: list[int]) -> Path:
-    with ShardWriter(folder, HEADER) as shard:
+    with ShardWriter(folder, HEADER) as writer:
         for i, length in enumerate(lengths):
             features, start = rows(length, seed=i)
-            shard.append(features, start, start + 1)
-            shard.end_utterance(key=f"{i:064x}", utterance_id=f"ü\n{i}", view="clean")
-        return folder / shard.close().name
+            writer.append(features, start, start + 1)
+            writer.end_utterance(key=f"{i:064x}", utterance_id=f"ü\n{i}", view="clean")
+        return folder / writer.close().name
 
 
 @given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6), cut=st.integers(1, 7))
@@ -50,14 +53,14 @@ def test_rows_come_back_however_they_were_cut(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[int], cut: int
 ) -> None:
     folder = tmp_path_factory.mktemp("shards")
-    with ShardWriter(folder, HEADER) as shard:
+    with ShardWriter(folder, HEADER) as writer:
         for i, length in enumerate(lengths):
             features, start = rows(length, seed=i)
             for first in range(0, length, cut):
                 piece = slice(first, first + cut)
-                shard.append(features[piece], start[piece], start[piece] + 1)
-            shard.end_utterance(key=f"{i:064x}", utterance_id=str(i), view="clean")
-        published = shard.close()
+                writer.append(features[piece], start[piece], start[piece] + 1)
+            writer.end_utterance(key=f"{i:064x}", utterance_id=str(i), view="clean")
+        published = writer.close()
     assert damaged_utterances(folder / published.name) == []
     assert read_entries(folder / published.name) == published.entries
     with h5py.File(folder / published.name) as file:
@@ -69,18 +72,65 @@ def test_rows_come_back_however_they_were_cut(
             )
 
 
+STEPS = st.lists(
+    st.one_of(st.integers(0, 50), st.sampled_from(["seal", "forget"])), min_size=1, max_size=30
+)
+"""What a writer is asked for: to add so many rows, to seal them, or to forget them."""
+
+
+@given(steps=STEPS)
+def test_rows_that_are_held_before_they_are_written_are_those_that_come_back(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[int | str]
+) -> None:
+    folder = tmp_path_factory.mktemp("shards")
+    sealed, under_way = [np.empty((0, 3), np.float16)], [np.empty((0, 3), np.float16)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shard, "CHUNK_BYTES", 5 * 6)  # five rows, so that four chunks are twenty
+        writer = ShardWriter(folder, HEADER)
+    with writer:
+        for i, step in enumerate([*steps, "seal"]):
+            if isinstance(step, int):
+                features, start = rows(step, seed=i)
+                writer.append(features, start, start + 1)
+                under_way.append(features.copy())
+                features[:] = -1  # which is the caller's to use again
+                continue
+            if step == "seal":
+                writer.end_utterance(key=f"{i:064x}", utterance_id=str(i), view="clean")
+                sealed += under_way
+            else:
+                writer.rollback()
+            under_way = []
+            assert writer.n_bytes == sum(piece.nbytes for piece in sealed)
+        published = writer.close()
+    assert damaged_utterances(folder / published.name) == []
+    with h5py.File(folder / published.name) as file:
+        np.testing.assert_array_equal(file["features"][:], np.concatenate(sealed))
+        assert len(file["segment_start"]) == len(file["features"])
+
+
+def test_a_long_utterance_is_written_as_it_comes(tmp_path: Path) -> None:
+    with ShardWriter(tmp_path, HEADER) as writer:
+        for _ in range(10):
+            features, start = rows(100_000)
+            writer.append(features, start, start + 1)
+        (partial,) = tmp_path.iterdir()
+        held = HELD_CHUNKS * CHUNK_BYTES
+        assert 10 * features.nbytes - partial.stat().st_size < 3 * held
+
+
 def test_a_rolled_back_utterance_leaves_no_trace(tmp_path: Path) -> None:
-    with ShardWriter(tmp_path, HEADER) as shard:
+    with ShardWriter(tmp_path, HEADER) as writer:
         first, start = rows(5, seed=1)
-        shard.append(first, start, start)
-        shard.end_utterance(key="a" * 64, utterance_id="a", view="clean")
+        writer.append(first, start, start)
+        writer.end_utterance(key="a" * 64, utterance_id="a", view="clean")
         broken, start = rows(7, seed=2)
-        shard.append(broken, start, start)
-        shard.rollback()
+        writer.append(broken, start, start)
+        writer.rollback()
         third, start = rows(4, seed=3)
-        shard.append(third, start, start)
-        shard.end_utterance(key="c" * 64, utterance_id="c", view="clean")
-        published = shard.close()
+        writer.append(third, start, start)
+        writer.end_utterance(key="c" * 64, utterance_id="c", view="clean")
+        published = writer.close()
     with h5py.File(tmp_path / published.name) as file:
         np.testing.assert_array_equal(file["features"][:], np.concatenate([first, third]))
     assert damaged_utterances(tmp_path / published.name) == []
@@ -88,9 +138,9 @@ def test_a_rolled_back_utterance_leaves_no_trace(tmp_path: Path) -> None:
 
 def test_a_writer_that_is_not_closed_publishes_nothing(tmp_path: Path) -> None:
     def write_and_break() -> None:
-        with ShardWriter(tmp_path, HEADER) as shard:
+        with ShardWriter(tmp_path, HEADER) as writer:
             features, start = rows(5)
-            shard.append(features, start, start)
+            writer.append(features, start, start)
             message = "the lights went out"
             raise RuntimeError(message)
 
@@ -153,13 +203,13 @@ class FullDisk:
 @pytest.mark.parametrize("room", [0, 5_000, 300_000])
 def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, room: int) -> None:
     def fill() -> None:
-        with ShardWriter(tmp_path, HEADER) as shard:
-            shard._disk._file = FullDisk(shard._disk._file, room)  # type: ignore[assignment]
+        with ShardWriter(tmp_path, HEADER) as writer:
+            writer._disk._file = FullDisk(writer._disk._file, room)  # type: ignore[assignment]
             for i in range(100):
                 features, start = rows(20_000)
-                shard.append(features, start, start)
-                shard.end_utterance(key=f"{i:064x}", utterance_id=str(i), view="clean")
-            shard.close()
+                writer.append(features, start, start)
+                writer.end_utterance(key=f"{i:064x}", utterance_id=str(i), view="clean")
+            writer.close()
 
     with pytest.raises(ShardError, match=r"No space left on device\).*run the same command again"):
         fill()
