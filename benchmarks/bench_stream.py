@@ -12,7 +12,7 @@ import argparse
 import dataclasses
 import json
 import math
-import resource
+import os
 import subprocess
 import sys
 import tempfile
@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.bench_store import VIEWS, make_store
-from benchmarks.child import print_table, ratio
+from benchmarks.child import peak_mib_of, print_table, ratio
 from features_cache.store import Store
 from models.blstm_attention_dnn import ClassifierSettings
 from stages.crossvalidate import cross_validate
@@ -139,7 +139,7 @@ def measure(folder: Path, way: str, *, is_tiny: bool) -> dict[str, float]:
         task = dataclasses.replace(task, folds=task.folds[:1])
         whole, *_ = cross_validate(task, make_networks(task, options), "speaker", options, ignore)
         seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
-        peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        peak_mib = peak_mib_of(os.getpid())
     probabilities = whole.predictions.filter(like="p:").to_numpy()
     return {
         "seconds": seconds,

@@ -17,7 +17,7 @@ RSS of a process of each. The machine may be shared, so only the ratios mean muc
 import argparse
 import dataclasses
 import json
-import resource
+import os
 import subprocess
 import sys
 import time
@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 from sklearn.decomposition import PCA
 
+from benchmarks.child import peak_mib_of
 from models.blstm_attention_dnn import ClassifierSettings
 from models.fitting import class_weights, learning_rate
 from models.linear_path import pooled
@@ -90,7 +91,7 @@ def measure(given: argparse.Namespace) -> dict[str, float]:
         "seconds": time.perf_counter() - began,
         "processor seconds": time.process_time() - began_cpu,
         "UAR": 100 * uar(truth, heard),
-        "peak RSS, MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak RSS, MiB": peak_mib_of(os.getpid()),
     }
 
 

@@ -1,6 +1,11 @@
 """Which Keras backend runs the networks here."""
 
+import os
+
 from models.quiet_keras import keras, ops, stderr_set_aside
+
+THREADS = "TF_NUM_INTRAOP_THREADS"
+"""What TensorFlow reads when it computes for the first time."""
 
 
 def backend_name() -> str:
@@ -20,3 +25,18 @@ def gpu_names() -> list[str]:
         except RuntimeError:  # JAX's way to say that there is none
             return []
     return names
+
+
+def compute_on_one_thread() -> None:
+    """Have TensorFlow compute a step on one thread, if it has not computed yet in this process.
+
+    Networks that are trained side by side keep all cores busy; cut into threads, each step waits for
+    those of the others. What the user has said in `THREADS` counts.
+    """
+    if THREADS in os.environ:
+        return
+    os.environ[THREADS] = "1"
+    try:
+        ops.zeros(())
+    finally:  # nothing else, such as a worker process, is to be told so
+        del os.environ[THREADS]

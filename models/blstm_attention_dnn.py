@@ -283,7 +283,8 @@ class BLSTMAttentionDNN:
             outputs = self._reader.predict_on_batch(list(batch))
             probabilities[rows] = np.asarray(outputs[0])[: len(rows)]
             for place, row in enumerate(rows):
-                attention[row] = np.asarray(outputs[1])[place, : lengths[row]]
+                # A copy: the padded batch must not stay in memory for it.
+                attention[row] = np.array(outputs[1][place, : lengths[row]])
         return probabilities, attention
 
     def _check(self, stacks: Stacks) -> None:

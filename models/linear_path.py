@@ -18,19 +18,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.special import softmax
 from sklearn.linear_model import Ridge
 
 from models.fitting import class_weights
 from models.normalisation import Normalisation, NormalisationSettings, fit_normalisation
 from models.stacks import LazyStacks
-from models.utterance_vectors import by_speaker, places_by_speaker, rows_of, standardised
+from models.utterance_vectors import by_speaker, places_by_speaker, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from models.utterance_vectors import Vectors
+
+BLOCK_ROWS = 4096
+"""Vectors whose products are added at once: to add a matrix of all values' products takes long."""
 
 SHARPNESS = 5.0
 """Scores times this are log-odds: of 1 to 6 the best cross-entropy of the pool, on inner splits."""
@@ -78,20 +81,24 @@ class LinearPath:
         self.weights = weights
         self.bias = bias
 
-    def scores(self, vectors: np.ndarray, speakers: Sequence[str]) -> np.ndarray:
+    def scores(
+        self, vectors: Vectors, speakers: Sequence[str], rows: np.ndarray | None = None
+    ) -> np.ndarray:
         """Score each class.
 
         Parameters
         ----------
-        vectors : float32, shape (n, n_values), as `utterance_vectors` gives them
-        speakers : one a vector; only looked at where vectors are standardised by speaker
+        vectors, rows : which of the vectors, that `utterance_vectors` gives; None: all
+        speakers : one a row; only looked at where vectors are standardised by speaker
 
         Returns
         -------
-        float32, shape (n, n_labels); the largest for the class that is heard, about 0 on average
+        float32, shape (n_rows, n_labels); the largest for the class that is heard, about 0 on average
         """
-        inputs = standardised(self.normalisation, vectors, speakers)
-        scores: np.ndarray = inputs @ self.weights + self.bias
+        rows = np.arange(len(vectors)) if rows is None else rows
+        scores = np.empty((len(rows), len(self.bias)), np.float32)
+        for own, part in by_speaker(self.normalisation, vectors, rows, speakers):
+            scores[own] = part @ self.weights + self.bias
         return scores
 
     @property
@@ -144,7 +151,8 @@ def fit_linear_path(
 
     Notes
     -----
-    More utterances and views than values are never in memory together, only one speaker's at a time.
+    More utterances and views than values are never in memory together, only a block of them, or one
+    speaker's.
     """
     rows = np.arange(len(targets)) if rows is None else rows
     training = _Training(versions, rows, [speakers[row] for row in rows.tolist()])
@@ -214,20 +222,39 @@ class _Training:
         penalty: float,
         n_values: int,
     ) -> np.ndarray:
-        """Solve for the weights by inner products of values, summed up part by part."""
-        products = np.zeros((n_values, n_values), np.float32)
+        """Solve for the weights by inner products of values, summed up block by block."""
+        products = np.zeros((n_values, n_values), np.float32, order="F")
         towards = np.zeros((n_values, wanted.shape[1]), np.float32)
         squares = 0.0
-        for _, own, part in self.parts(normalisation):
-            weighted = part * np.sqrt(importance[own])[:, None]
+        for own, block in self._blocks(normalisation):
+            weighted = block * np.sqrt(importance[own])[:, None]
             products += weighted.T @ weighted
-            towards += part.T @ (wanted[own] * importance[own][:, None])
-            squares += float(np.einsum("nv,nv->", part, part))
+            towards += block.T @ (wanted[own] * importance[own][:, None])
+            squares += float(np.einsum("nv,nv->", block, block))
         n_vectors = len(self.versions) * len(self.rows)
         products[np.diag_indices(n_values)] += penalty * _mean_square(squares, n_vectors)
-        factor = cho_factor(products, overwrite_a=True, check_finite=False)
+        try:
+            factor = cho_factor(products, overwrite_a=True, check_finite=False)
+        except LinAlgError as error:
+            message = f"a penalty of {penalty:g} is too small for these features; raise it"
+            raise LinearPathError(message) from error
         weights: np.ndarray = cho_solve(factor, towards, check_finite=False)
         return weights
+
+    def _blocks(self, normalisation: Normalisation) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Places in `rows` and their standardised vectors, speakers together up to a block."""
+        held: list[tuple[np.ndarray, np.ndarray]] = []
+        for _, own, part in self.parts(normalisation):
+            if held and sum(len(places) for places, _ in held) + len(own) > BLOCK_ROWS:
+                yield _joined(held)
+                held = []
+            held.append((own, part))
+        yield _joined(held)
+
+
+def _joined(parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    places, vectors = zip(*parts, strict=True)
+    return np.concatenate(places), np.concatenate(vectors)
 
 
 def _mean_square(squares: float, n: int) -> float:

@@ -10,8 +10,8 @@ Conventions
   number, so that a component keeps its share of the variance. See
   `models.principal_components`.
 * Stacks are projected many at a time: a product a stack leaves most of a processor idle.
-* Stacks may be lazy (`models.stacks`): no more than a block of them is in memory at once. Statistics
-  take two passes over them, components one over those that were drawn, projecting one.
+* Stacks may be lazy (`models.stacks`): a block of them, or one where they are not projected, is in memory
+  at a time. Statistics take two passes, components one over those that were drawn, projecting one.
 * What was fitted is a handful of arrays: nothing else has to be kept with a trained classifier.
 """
 
@@ -94,7 +94,7 @@ def moments(stacks: Stacks) -> tuple[np.ndarray, np.ndarray]:
     return mean.astype(np.float32), np.maximum(deviation, floor).astype(np.float32)
 
 
-def _by_speaker(
+def _moments_by_speaker(
     stacks: Stacks, speakers: Sequence[str]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     if len(speakers) != len(stacks) or "" in speakers:
@@ -115,10 +115,8 @@ def standardise_by_speaker(stacks: Stacks, speakers: Sequence[str]) -> LazyStack
     The statistics are taken now; a stack is standardised whenever it is asked for, which costs less
     than the memory of a second corpus.
     """
-    own = _by_speaker(stacks, speakers)
-    return LazyStacks(
-        lengths_of(stacks), lambda number: _standardised(stacks[number], own[speakers[number]])
-    )
+    own = NormalisationSettings(standardise="speaker", n_components=0)
+    return Normalisation(own, {}).standardised(stacks, speakers)
 
 
 def _statistics(
@@ -132,7 +130,7 @@ def _statistics(
         return [None] * len(stacks)
     if settings.standardise == "train":
         return [(arrays["mean"], arrays["deviation"])] * len(stacks)
-    own = _by_speaker(stacks, speakers)
+    own = _moments_by_speaker(stacks, speakers)
     return [own[speaker] for speaker in speakers]
 
 
@@ -165,14 +163,21 @@ class Normalisation:
 
     def transformed(self, stacks: Stacks, speakers: Sequence[str]) -> Iterator[np.ndarray]:
         """Normalise stacks as `transform` does, a block of them in memory at a time."""
-        statistics = _statistics(self.settings, self.arrays, stacks, speakers)
+        standardised = self.standardised(stacks, speakers)
         if not self.settings.n_components:
-            yield from map(_standardised, stacks, statistics)
+            yield from standardised
             return
-        for block in _blocks(lengths_of(stacks)):
-            parts = [_standardised(stacks[i], statistics[i]) for i in block]
+        for block in _blocks(standardised.lengths):
+            parts = [standardised[i] for i in block]
             projected = self._project(np.concatenate(parts))
             yield from np.split(projected, np.cumsum([len(part) for part in parts])[:-1])
+
+    def standardised(self, stacks: Stacks, speakers: Sequence[str]) -> LazyStacks:
+        """Standardise stacks, each whenever it is asked for, and leave the components out."""
+        statistics = _statistics(self.settings, self.arrays, stacks, speakers)
+        return LazyStacks(
+            lengths_of(stacks), lambda number: _standardised(stacks[number], statistics[number])
+        )
 
     def _project(self, segments: np.ndarray) -> np.ndarray:
         centred = segments - self.arrays["centre"]

@@ -15,7 +15,12 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from io import FileIO
     from pathlib import Path
+
+
+class ScratchError(OSError):
+    """The scratch folder does not take what has to be kept there."""
 
 
 class Stacks(Protocol):
@@ -52,7 +57,7 @@ class LazyStacks:
         return self._make(range(len(self))[number])
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return map(self._make, range(len(self)))
+        return (self[number] for number in range(len(self)))
 
 
 def lengths_of(stacks: Stacks) -> np.ndarray:
@@ -93,25 +98,42 @@ def in_file(stacks: Iterable[np.ndarray], folder: Path) -> LazyStacks:
 
     Raises
     ------
-    OSError
+    ScratchError
         The disk is full.
     """
     # Read by place and not mapped: what is mapped would count as this process' memory.
-    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - closed below
+    file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed below
     lengths, width = [], 0
-    for stack in stacks:
-        file.write(np.ascontiguousarray(stack, np.float32).data)
-        lengths.append(len(stack))
-        width = stack.shape[1]
-    file.flush()
+    try:
+        for stack in stacks:
+            _write(file, np.ascontiguousarray(stack, np.float32), folder)
+            lengths.append(len(stack))
+            width = stack.shape[1]
+    except BaseException:
+        file.close()
+        raise
     row_bytes = width * np.dtype(np.float32).itemsize
     starts = np.cumsum([0, *lengths])
 
     def make(number: int) -> np.ndarray:
         n_bytes = lengths[number] * row_bytes
         found = os.pread(file.fileno(), n_bytes, int(starts[number]) * row_bytes)
-        return np.frombuffer(found, np.float32).reshape(-1, width)
+        return np.frombuffer(found, np.float32).reshape(lengths[number], width)
 
     stored = LazyStacks(np.array(lengths, np.int64), make)
     weakref.finalize(stored, file.close)
     return stored
+
+
+def _write(file: FileIO, stack: np.ndarray, folder: Path) -> None:
+    rest = stack.reshape(-1).view(np.uint8).data
+    try:
+        while rest:  # a file may take less than it is given
+            rest = rest[file.write(rest) :]
+    except OSError as error:
+        message = (
+            f"{folder} could not be written to ({error.strerror}) after {file.tell() >> 20} MiB; "
+            "expected room for what a streamed training makes; make room, or give another "
+            "--workdir or more --memory"
+        )
+        raise ScratchError(message) from error

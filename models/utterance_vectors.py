@@ -89,6 +89,7 @@ def places_by_speaker(speakers: Sequence[str]) -> list[tuple[str, np.ndarray]]:
     >>> [(name, places.tolist()) for name, places in places_by_speaker(["b", "a", "b"])]
     [('a', [1]), ('b', [0, 2])]
     """
-    order = np.argsort(np.asarray(speakers, dtype=str), kind="stable")
-    names, starts = np.unique(np.asarray(speakers, dtype=str)[order], return_index=True)
-    return list(zip(names.tolist(), np.split(order, starts[1:]), strict=True))
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(speakers):
+        places.setdefault(name, []).append(place)
+    return [(name, np.array(places[name])) for name in sorted(places)]

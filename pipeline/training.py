@@ -21,8 +21,7 @@ from pipeline.session import Session
 from pipeline.workdir import Workdir
 from reports.evaluation_names import evaluation_words
 from reports.page import write_report
-from stages.baselines import MOST_FOR_SVM
-from stages.dataset import Dataset
+from stages.baselines import MOST_FOR_SVM, fits_svm
 from stages.frontend.audio import AudioError
 from stages.frontend.logmel import logmel_blocks
 from stages.fusing import joint_name
@@ -97,7 +96,7 @@ def run_training(
     """
     sources = [(store, recipe), *beside]
     stores = [each for each, _ in sources]
-    memory_bytes = free_bytes() / 2 if memory_gib is None else memory_gib * 2**30
+    memory_bytes = _free_memory() / 2 if memory_gib is None else memory_gib * 2**30
     dataset, left_out = read_features(manifest, stores, options.views, memory_bytes=memory_bytes)
     if left_out:
         session.warn(f"{len(left_out)} quarantined utterances are left out")
@@ -107,18 +106,27 @@ def run_training(
         session.warn(warning)
     own = {"manifest": dataset}
     if second is not None:
-        own["test_manifest"] = load_second_corpus(session, second, stores, memory_bytes)
+        own["test_manifest"] = load_second_corpus(
+            session, second, stores, memory_bytes - dataset.n_bytes
+        )
         dataset = with_second_corpus(dataset, root, own["test_manifest"], second.root)
     n_test = len(dataset.stacks) - len(own["manifest"].stacks)
-    _warn_of_many(session, dataset, options)
-    is_streamed = not all(isinstance(each.stacks, list) for each in own.values())
+    is_svm_left_out = not fits_svm(len(dataset.stacks)) and (options.own_svm or with_baselines)
+    if is_svm_left_out:
+        session.warn(
+            f"{len(dataset.stacks)} utterances are more than the {MOST_FOR_SVM} that linear SVMs are "
+            "trained on: they are left out"
+        )
+    is_streamed = not all(each.is_in_memory for each in own.values())
     if is_streamed:
         gib, most = dataset.n_bytes / 2**30, memory_bytes / 2**30
         session.say(f"features take {gib:.1f} GiB, of {most:.1f} allowed: they are streamed")
     rivals = None
     if with_baselines:
         make_task(dataset, options, n_test=n_test)  # refuses now what minutes were spent on else
-        rivals = rivals_of(session, workdir, dataset, root, recipe, n_workers)
+        rivals = []
+        if not is_svm_left_out:
+            rivals = rivals_of(session, workdir, dataset, root, recipe, n_workers)
     run = workdir.new_run(title)
     notes = RunNotes(
         title=title,
@@ -151,12 +159,13 @@ def run_training(
     return {**told, "report": str(write_report(run))}
 
 
-def free_bytes() -> int:
-    """Memory that is free, here and in the container that this may be in."""
+def _free_memory() -> int:
+    """Bytes that are free, here and, as far as this process knows, in a container around it."""
     import psutil
     from distributed.system import MEMORY_LIMIT
 
-    return min(int(psutil.virtual_memory().available), int(MEMORY_LIMIT))
+    own = psutil.Process().memory_info().rss
+    return min(int(psutil.virtual_memory().available), max(0, int(MEMORY_LIMIT) - int(own)))
 
 
 @contextmanager
@@ -166,17 +175,10 @@ def _scratch(workdir: Workdir, *, is_needed: bool) -> Iterator[Path | None]:
         yield None
         return
     workdir.scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=workdir.scratch, prefix="train-") as folder:
+    with tempfile.TemporaryDirectory(
+        dir=workdir.scratch, prefix="train-", ignore_cleanup_errors=True
+    ) as folder:
         yield Path(folder)
-
-
-def _warn_of_many(session: Session, dataset: Dataset, options: TrainOptions) -> None:
-    n = len(dataset.stacks)
-    if options.own_svm and n > MOST_FOR_SVM:
-        session.warn(
-            f"{n} utterances are too many for a linear SVM beside the network, which learns from "
-            f"at most {MOST_FOR_SVM}: it is left out"
-        )
 
 
 def _provenance(sources: Sequence[tuple[Store, Recipe]]) -> dict[str, str | int | float]:

@@ -11,7 +11,7 @@
     corpora/                  what the demo makes
     imports/                  manifests of what was imported
     anonymise.salt            who is who in exports without names; keep it to yourself
-    scratch/                  the local cluster's own files
+    scratch/                  files of runs under way: a local cluster's, a streamed training's
 """
 
 import importlib.util

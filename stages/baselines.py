@@ -55,7 +55,7 @@ def n_steps(
     rivals: Sequence[UtteranceVectors] | None,
 ) -> int:
     """Count the ticks of `cross_validate_baselines`."""
-    n_machines = len(kinds) * (options.own_svm + len(rivals or ())) * fits_svm(task)
+    n_machines = len(kinds) * (options.own_svm + len(rivals or ())) * fits_svm(len(task.targets))
     return len(task.folds) * (n_machines + (rivals is not None))
 
 
@@ -77,7 +77,7 @@ def cross_validate_baselines(
     tick : told of each fold that is done
     """
     machines = []
-    if fits_svm(task):
+    if fits_svm(len(task.targets)):
         machines = [*([own_vectors(task)] if options.own_svm else ()), *(rivals or ())]
     evaluations = [
         cross_validate_svm(task, own, kind, options, tick) for own in machines for kind in kinds
@@ -87,9 +87,9 @@ def cross_validate_baselines(
     return evaluations
 
 
-def fits_svm(task: Task) -> bool:
-    """Whether there are few enough utterances for a linear SVM."""
-    return len(task.targets) <= MOST_FOR_SVM
+def fits_svm(n_utterances: int) -> bool:
+    """Whether utterances are few enough for a linear SVM."""
+    return n_utterances <= MOST_FOR_SVM
 
 
 def own_vectors(task: Task) -> UtteranceVectors:

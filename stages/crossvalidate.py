@@ -20,7 +20,6 @@ import pandas as pd
 from models.fitting import fit
 from models.linear_path import pooled, probabilities_of
 from models.normalisation import standardise_by_speaker
-from models.utterance_vectors import rows_of
 from reports.evaluation_names import NETWORK, PARTS, WITH_LINEAR
 from stages.side_by_side import side_by_side
 
@@ -103,7 +102,7 @@ def cross_validate(
         if vectors is not None:
             path = task.linear_path(normalise, fold.train, options)
             speakers = [task.speakers[row] for row in fold.test]
-            scores = path.scores(rows_of(vectors, fold.test), speakers)
+            scores = path.scores(vectors, speakers, fold.test)
         return _Outcome(
             scores,
             [_train(network, learned, tested, options, seed, stop) for seed in options.seeds],

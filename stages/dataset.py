@@ -78,6 +78,11 @@ class Dataset:
         dim = self.stacks[0].shape[1] if len(self.stacks) else 0
         return n_segments * dim * np.dtype(np.float32).itemsize
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether stacks are there, and not read whenever they are asked for."""
+        return isinstance(self.stacks, list)
+
     def in_memory(self) -> "Dataset":
         """Read all stacks now."""
         views = {name: list(own) for name, own in self.views.items()}

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from models.backend import compute_on_one_thread
 from models.blstm_attention_dnn import BLSTMAttentionDNN
 from models.bundle import Bundle, save_bundle
 from models.fitting import fit
@@ -124,6 +125,8 @@ def make_networks(task: Task, options: TrainOptions) -> list[BLSTMAttentionDNN]:
     """Build one network for each fold that is trained at the same time."""
     shape = {"n_features": task.n_inputs, "n_labels": len(task.labels)}
     count = n_workers(len(task.folds))
+    if count > 1:
+        compute_on_one_thread()
     return [BLSTMAttentionDNN(options.classifier, **shape) for _ in range(count)]
 
 

@@ -19,7 +19,7 @@ from stages.folds import Audio, Fold, FoldError, make_folds, speaker_names
 from stages.train_options import TrainError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from models.stacks import Stacks
@@ -70,10 +70,6 @@ class Task:
         rest = np.arange(len(view), len(self.dataset.stacks))
         return chained([view, picked(self.dataset.stacks, rest)]) if len(rest) else view
 
-    def kept(self, stacks: Iterable[np.ndarray]) -> Stacks:
-        """Keep what was made of the stacks, in memory or in a file, as the stacks are kept."""
-        return list(stacks) if self.scratch is None else in_file(stacks, self.scratch)
-
     def part(
         self, fitted: Normalisation, versions: Sequence[Stacks], rows: np.ndarray
     ) -> LabelledStacks:
@@ -82,9 +78,13 @@ class Task:
         return LabelledStacks(stacks=own, targets=self.targets[rows], views=views)
 
     def normalised(self, fitted: Normalisation, stacks: Stacks, rows: np.ndarray) -> Stacks:
-        """Pick some rows' stacks, normalised."""
+        """Pick some rows' stacks, normalised; what was projected is kept as the stacks are."""
         speakers = [self.speakers[row] for row in rows]
-        return self.kept(fitted.transformed(picked(stacks, rows), speakers))
+        chosen = picked(stacks, rows)
+        if not fitted.settings.n_components:  # as large as the stacks, and as quickly made
+            return fitted.standardised(chosen, speakers)
+        projected = fitted.transformed(chosen, speakers)
+        return list(projected) if self.scratch is None else in_file(projected, self.scratch)
 
     @cached_property
     def vectors(self) -> list[Vectors]:

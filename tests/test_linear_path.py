@@ -56,6 +56,20 @@ def test_the_weights_are_the_closed_form_s(n: int, n_values: int) -> None:
     np.testing.assert_allclose(path.weights, expected, atol=1e-4)
 
 
+def test_vectors_are_summed_up_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fitted("speaker")
+    monkeypatch.setattr("models.linear_path.BLOCK_ROWS", 20)  # speakers of 15: one a block
+    np.testing.assert_allclose(fitted("speaker").weights, whole.weights, atol=1e-6)
+
+
+def test_a_penalty_that_is_too_small_is_told() -> None:
+    vectors = np.repeat(np.arange(6, dtype=np.float32)[:, None], 4, axis=1) * 1e3
+    with pytest.raises(LinearPathError, match="penalty of 1e-30 is too small"):
+        fit_linear_path(
+            [vectors], np.array([0, 1] * 3), ["a"] * 6, n_labels=2, kind="none", penalty=1e-30
+        )
+
+
 def test_rare_classes_weigh_as_much_as_common_ones() -> None:
     vectors, targets, speakers = made_up()
     often = np.concatenate([np.arange(60), np.tile(np.flatnonzero(targets == 0), 9)])

@@ -1,5 +1,7 @@
 """Stacks that are made when they are asked for are the stacks that were meant."""
 
+import resource
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.stacks import LazyStacks, chained, in_file, lengths_of, picked
+from models.stacks import LazyStacks, ScratchError, chained, in_file, lengths_of, picked
 
 LENGTHS = st.lists(st.integers(0, 5), max_size=8)
 
@@ -46,6 +48,26 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path, lengths: list[int]) 
     stacks = make(lengths)
     assert_same(in_file(iter(stacks), tmp_path), stacks)
     assert not list(tmp_path.iterdir())  # it has no name, so a killed run leaves none behind
+
+
+def test_a_file_stays_as_long_as_somebody_reads_it(tmp_path: Path) -> None:
+    stacks = make([2, 0, 3])
+    for one, other in zip(in_file(iter(stacks), tmp_path), stacks, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(
+            ScratchError, match=r"could not be written to .*after 0 MiB; expected room"
+        ):
+            in_file(make([400, 400]), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_lengths_do_not_ask_for_the_stacks() -> None:

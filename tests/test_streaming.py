@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from models import normalisation
 from models.bundle import load_bundle
 from models.linear_path import fit_linear_path
-from models.stacks import LazyStacks, in_file, lengths_of
+from models.stacks import LazyStacks, chained, in_file, lengths_of
 from stages import baselines
 from stages.dataset import Dataset
 from stages.train import train
@@ -52,11 +53,18 @@ def run(dataset: Dataset, folder: Path, options: TrainOptions, **more: Any) -> d
     }
 
 
-@pytest.mark.parametrize(("normalise", "n_components"), [("speaker", 6), ("train", 0), ("none", 6)])
+@pytest.mark.parametrize(
+    ("normalise", "n_components", "n_networks"),
+    [("speaker", 6, 2), ("train", 0, 1), ("none", 6, 1)],
+)
 def test_a_streamed_training_comes_to_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, normalise: str, n_components: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    normalise: str,
+    n_components: int,
+    n_networks: int,
 ) -> None:
-    monkeypatch.setattr("stages.train.n_workers", lambda _: 1)
+    monkeypatch.setattr("stages.train.n_workers", lambda _: n_networks)
     held = with_view(make_dataset())
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -70,12 +78,34 @@ def test_a_streamed_training_comes_to_the_same(
     first = run(held, tmp_path / "held", options)
     assert run(streamed, tmp_path / "streamed", options, scratch=scratch) == first
     one, other = (load_bundle(tmp_path / name / "bundle") for name in ("held", "streamed"))
-    for name, weights in one.weights[0].items():
-        assert np.array_equal(weights, other.weights[0][name])
     assert one.linear is not None
     assert other.linear is not None
-    assert np.array_equal(one.linear.weights, other.linear.weights)
+    for mine, theirs in (
+        (one.weights[0], other.weights[0]),
+        (one.normalisation.arrays, other.normalisation.arrays),
+        (one.linear.arrays, other.linear.arrays),
+    ):
+        assert mine.keys() == theirs.keys()
+        assert all(np.array_equal(own, theirs[name]) for name, own in mine.items())
+    runs = (tmp_path / name / "predictions.parquet" for name in ("held", "streamed"))
+    pd.testing.assert_frame_equal(*map(pd.read_parquet, runs))
     assert not list(scratch.iterdir())
+
+
+def test_a_second_corpus_is_streamed_beside_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.train.n_workers", lambda _: 1)
+    both = make_dataset()
+    n_first = 27  # the first three speakers'
+    first, second = list(both.stacks)[:n_first], list(both.stacks)[n_first:]
+    view = [stack * 1.1 for stack in first]
+    options = replace(OPTIONS, views=(VIEW,), classifier=replace(OPTIONS.classifier, epochs=1))
+    n_test = len(second)
+    held = run(replace(both, views={VIEW: view}), tmp_path / "held", options, n_test=n_test)
+    parts = [Watched(first).lazy, Watched(second).lazy]
+    streamed = replace(both, stacks=chained(parts), views={VIEW: Watched(view).lazy})
+    assert run(streamed, tmp_path / "run", options, n_test=n_test, scratch=tmp_path) == held
 
 
 def test_a_block_of_stacks_is_in_memory_at_a_time(

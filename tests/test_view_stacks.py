@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from features_cache.store import Store
-from stages.dataset import DatasetError, load_dataset, select
+from stages.dataset import DatasetError, load_dataset, select, stored_dataset
 from stages.frontend.views.view import ViewError
+from stages.stored_stacks import Source, stored_stacks
 from stages.view_stacks import view_stacks
 from tests.small_job import voice_like
 from tests.test_extract_views import ViewJob
@@ -86,3 +87,15 @@ def test_an_utterance_that_came_later_lacks_the_view(tmp_path: Path) -> None:
     job.ask()
     with pytest.raises(DatasetError, match=r"1 of 3 .*\(first: 'u2'\)"):
         read(job, ["gain-6db"])
+
+
+def test_a_view_that_failed_is_the_utterance_itself_read_when_asked_for(job: ViewJob) -> None:
+    store = Store(job.store_folder)
+    selection = select(job.manifest, store)
+    own = stored_dataset(selection, store, "r1").stacks
+    source = Source(selection.places, store, np.array([True, False, True]))
+    stand_in = [stack[:1] + 1 for stack in own]
+    found = stored_stacks([source], instead=stand_in)
+    expected = [own[0], stand_in[1], own[2]]
+    assert found.lengths.tolist() == [len(stack) for stack in expected]
+    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 import librosa
 import numpy as np
-import scipy.sparse
 
 from stages.frontend.audio import AudioError, read_blocks
 from stages.frontend.views.view import Blocks, View
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from scipy.sparse import csr_array
 
 SCALINGS = ("fixed", "utterance")
 WINDOWS = ("hamming", "hann", "blackman", "boxcar")
@@ -358,8 +358,10 @@ def _logmel(samples: NDArray[np.float32], settings: FrontEnd, warp: float) -> ND
 
 
 @functools.lru_cache(maxsize=8)
-def _sparse_filters(settings: FrontEnd, warp: float) -> scipy.sparse.csr_array:
-    return scipy.sparse.csr_array(mel_filters(settings, warp))
+def _sparse_filters(settings: FrontEnd, warp: float) -> csr_array:
+    from scipy.sparse import csr_array  # a moment that a verb which hears nothing need not spend
+
+    return csr_array(mel_filters(settings, warp))
 
 
 def _preemphasised(
