@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import confusion_matrix
 
 from reports.prediction_table import MetricsError, validate
 
@@ -75,12 +74,10 @@ def confusion(
            [0, 1]])
     """
     code = {label: i for i, label in enumerate(labels)}
-    counts = confusion_matrix(
-        np.array([code[name] for name in truth]),
-        np.array([code[name] for name in predicted]),
-        labels=np.arange(len(labels)),
-    )
-    return np.asarray(counts, np.int64)
+    counts = np.zeros((len(labels), len(labels)), np.int64)
+    rows, columns = (np.array([code[name] for name in own], np.int64) for own in (truth, predicted))
+    np.add.at(counts, (rows, columns), 1)
+    return counts
 
 
 def recalls(counts: NDArray[Any]) -> NDArray[np.float64]:
