@@ -18,13 +18,13 @@ FORMAT = 1
 TEXTS_AT_ONCE = 16384
 """Texts that are objects at once; a table's column is not, and ten times smaller."""
 
-Stack = tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.float64]]
+TimedStack = tuple[NDArray[np.floating], NDArray[np.float64], NDArray[np.float64]]
 """Features (n, feature_dim), segment starts (n,) and ends (n,) of one utterance."""
 
 
 def write_consolidated(
     path: Path,
-    stacks: Iterable[Stack],
+    stacks: Iterable[TimedStack],
     columns: Mapping[str, Sequence[str] | NDArray[np.generic]],
     attributes: Mapping[str, str],
 ) -> int:
@@ -65,7 +65,7 @@ def _write_texts(file: h5py.File, name: str, texts: Sequence[str] | NDArray[np.g
         data[block] = np.asarray(texts[block], dtype=object)
 
 
-def _write_stacks(file: h5py.File, stacks: Iterable[Stack]) -> list[int]:
+def _write_stacks(file: h5py.File, stacks: Iterable[TimedStack]) -> list[int]:
     """Write features as they come, then their times; return how many rows each stack has."""
     times = {"segment_start": bytearray(), "segment_end": bytearray()}
     n_rows: list[int] = []

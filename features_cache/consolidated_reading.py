@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from features_cache.consolidated import FORMAT, Stack
+from features_cache.consolidated import FORMAT, TimedStack
 from features_cache.shard_checksums import TORN
 
 DTYPES = ("float16", "float32")
@@ -51,7 +51,7 @@ class Consolidated:
         """How many utterances there are."""
         return len(self._offsets) - 1
 
-    def blocks(self, number: int) -> Iterator[Stack]:
+    def blocks(self, number: int) -> Iterator[TimedStack]:
         """Read one utterance's rows, some MiB at a time.
 
         Raises

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from features_cache.consolidated import Stack
+from features_cache.consolidated import TimedStack
 from features_cache.generation import LIVE
 from features_cache.keys import CLEAN
 from features_cache.lookup import joined, positions
@@ -149,7 +149,7 @@ def _find(wanted: pd.DataFrame, store: Store) -> tuple[NDArray[np.int64], NDArra
     return np.where(is_known, at, -1), is_known & is_live
 
 
-def stacks(selection: Selection, store: Store) -> Iterator[Stack]:
+def stacks(selection: Selection, store: Store) -> Iterator[TimedStack]:
     """Read features, segment starts and segment ends, one utterance after the other."""
     for place in selection.places:
         yield store.read(place), *store.read_times(place)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from features_cache.consolidated import Stack
+from features_cache.consolidated import TimedStack
 from stages.recipe import Recipe, RecipeError, recipe_from_json
 
 TIE_S = 1e-6
@@ -26,7 +26,7 @@ JOINT = "+"
 """Stands between what names the parts: ``emostack-v1+emostack-small-v1``."""
 
 
-def fused(parts: Sequence[Stack]) -> NDArray[np.float32]:
+def fused(parts: Sequence[TimedStack]) -> NDArray[np.float32]:
     """Put one utterance's features by several recipes side by side.
 
     Parameters

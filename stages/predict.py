@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from features_cache.consolidated import Stack
+from features_cache.consolidated import TimedStack
 from features_cache.keys import CLEAN
 from models.bundle import Bundle, BundleError
 from models.engines import Engine
@@ -150,7 +150,7 @@ def predict(bundle: Bundle, utterances: list[Utterance]) -> Iterator[Prediction 
         )
         raise BundleError(message)
     named = {_item(utterance, place): utterance for place, utterance in enumerate(utterances)}
-    parts: dict[Item, list[Stack]] = {item: [] for item in named}
+    parts: dict[Item, list[TimedStack]] = {item: [] for item in named}
     failures: dict[Item, Unusable] = {}
     for recipe, network in zip(recipes, networks, strict=True):
         left = [item for item in named if item not in failures]
@@ -185,7 +185,9 @@ def _item(utterance: Utterance, place: int) -> Item:
     )
 
 
-def _stacks(items: Sequence[Item], recipe: Recipe, network: Engine) -> Iterator[Stack | Failed]:
+def _stacks(
+    items: Sequence[Item], recipe: Recipe, network: Engine
+) -> Iterator[TimedStack | Failed]:
     """Make each utterance's features by one recipe, or say why there are none."""
     rows: dict[Item, list[Rows]] = {item: [] for item in items}
     failures: dict[Item, Failed] = {}
@@ -199,7 +201,7 @@ def _stacks(items: Sequence[Item], recipe: Recipe, network: Engine) -> Iterator[
         yield failures.get(item) or _stack(rows[item])
 
 
-def _stack(rows: list[Rows]) -> Stack:
+def _stack(rows: list[Rows]) -> TimedStack:
     return (
         np.concatenate([each.values for each in rows]),
         np.concatenate([each.start for each in rows]),
@@ -208,7 +210,7 @@ def _stack(rows: list[Rows]) -> Stack:
 
 
 def _classify(
-    bundle: Bundle, utterances: list[Utterance], stacks: list[list[Stack]]
+    bundle: Bundle, utterances: list[Utterance], stacks: list[list[TimedStack]]
 ) -> Iterator[Prediction]:
     if not stacks:
         return

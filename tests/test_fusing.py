@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features_cache.consolidated import Stack
+from features_cache.consolidated import TimedStack
 from stages.fusing import fused, joint_name, nearest, recipes_from_json
 from stages.recipe import DEFAULT, RECIPES, Recipe, RecipeError, resolve, with_random_weights
 
@@ -18,7 +18,7 @@ starts = st.lists(st.integers(0, 60), min_size=1, max_size=30, unique=True).map(
 
 
 @st.composite
-def stacks(draw: st.DrawFn) -> Stack:
+def stacks(draw: st.DrawFn) -> TimedStack:
     """Segments at multiples of a frame, as recipes cut them, with features that tell them apart."""
     start = np.array(draw(starts), np.float64) * HOP_S
     end = start + draw(st.integers(1, 64)) * HOP_S
@@ -29,7 +29,7 @@ def stacks(draw: st.DrawFn) -> Stack:
 
 @given(st.lists(stacks(), min_size=1, max_size=4))
 def test_there_is_a_row_a_segment_of_the_first_and_every_recipes_columns(
-    parts: list[Stack],
+    parts: list[TimedStack],
 ) -> None:
     found = fused(parts)
     assert found.dtype == np.float32
@@ -39,7 +39,7 @@ def test_there_is_a_row_a_segment_of_the_first_and_every_recipes_columns(
 
 @given(stacks(), stacks())
 def test_each_row_is_of_the_segment_nearest_in_time_and_of_two_of_the_earlier(
-    first: Stack, other: Stack
+    first: TimedStack, other: TimedStack
 ) -> None:
     theirs = fused([first, other])[:, first[0].shape[1] :]
     # In whole half frames, in which nothing is rounded.
@@ -50,13 +50,15 @@ def test_each_row_is_of_the_segment_nearest_in_time_and_of_two_of_the_earlier(
 
 
 @given(stacks(), st.integers(1, 3))
-def test_beside_itself_a_stack_stands_twice(stack: Stack, n: int) -> None:
+def test_beside_itself_a_stack_stands_twice(stack: TimedStack, n: int) -> None:
     features = stack[0].astype(np.float32)
     assert np.array_equal(fused([stack] * n), np.concatenate([features] * n, axis=1))
 
 
 @given(stacks(), stacks(), stacks())
-def test_recipes_do_not_change_what_another_gives(a: Stack, b: Stack, c: Stack) -> None:
+def test_recipes_do_not_change_what_another_gives(
+    a: TimedStack, b: TimedStack, c: TimedStack
+) -> None:
     split = a[0].shape[1]
     both = [fused([a, b]), fused([a, c])[:, split:]]
     assert np.array_equal(fused([a, b, c]), np.concatenate(both, axis=1))

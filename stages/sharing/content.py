@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features_cache.consolidated import Stack
+from features_cache.consolidated import TimedStack
 from features_cache.store import Place, Store
 from stages.dataset import Selection
 from stages.manifest import COLUMNS
@@ -41,7 +41,7 @@ class Content:
     rows_are: str
     recipe: Recipe
     generation: int
-    stack: Callable[[int], Stack]
+    stack: Callable[[int], TimedStack]
 
     @property
     def n_utterances(self) -> int:
@@ -58,7 +58,7 @@ class Content:
         """The emotions there are, sorted; one may be empty, for utterances without a label."""
         return sorted(set(self.manifest["emotion"]))
 
-    def stacks(self) -> Iterator[Stack]:
+    def stacks(self) -> Iterator[TimedStack]:
         """Read all utterances in order, one in memory at a time."""
         return map(self.stack, range(self.n_utterances))
 
@@ -82,7 +82,7 @@ def content_of(selection: Selection, store: Store, recipe: Recipe) -> Content:
     recipe : the store's
     """
 
-    def stack(number: int) -> Stack:
+    def stack(number: int) -> TimedStack:
         place = selection.places[number]
         return store.read(place), *store.read_times(place)
 
@@ -107,7 +107,7 @@ def pooled(content: Content) -> Content:
     the segments there are (``ddof=0``): zero for an utterance of one segment.
     """
 
-    def stack(number: int) -> Stack:
+    def stack(number: int) -> TimedStack:
         features, start, end = content.stack(number)
         values = features.astype(np.float64)
         row = np.concatenate([values.mean(axis=0), values.std(axis=0)])

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from features_cache.consolidated import Stack
+from features_cache.consolidated import TimedStack
 from stages.sharing import headers
 from stages.sharing.content import Content
 from stages.sharing.format import Format
@@ -67,10 +67,10 @@ def _shards(content: Content) -> list[NDArray[np.int64]]:
     return np.split(np.arange(len(sizes)), np.flatnonzero(np.diff(shard)) + 1)
 
 
-def _groups(content: Content, numbers: Iterable[int]) -> Iterator[dict[int, Stack]]:
+def _groups(content: Content, numbers: Iterable[int]) -> Iterator[dict[int, TimedStack]]:
     """Read utterances; those of one row group at a time, by their numbers."""
     group_rows = min(GROUP_ROWS, GROUP_BYTES // (4 * content.feature_dim) + 1)
-    group: dict[int, Stack] = {}
+    group: dict[int, TimedStack] = {}
     n_rows = 0
     for number in numbers:
         group[number] = content.stack(number)
@@ -82,7 +82,7 @@ def _groups(content: Content, numbers: Iterable[int]) -> Iterator[dict[int, Stac
         yield group
 
 
-def _table(content: Content, group: Mapping[int, Stack], schema: pa.Schema) -> pa.Table:
+def _table(content: Content, group: Mapping[int, TimedStack], schema: pa.Schema) -> pa.Table:
     rows = content.manifest.iloc[list(group)]
     label_of = {name: i for i, name in enumerate(_labels(content))}
     features, starts, ends = zip(*group.values(), strict=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from features_cache.consolidated import Stack
+from features_cache.consolidated import TimedStack
 from stages.sharing.content import Content
 
 
@@ -27,7 +27,7 @@ def watched(content: Content) -> tuple[Content, Tally]:
     """Return the same content, and a tally that fills as its stacks are read."""
     tally = Tally(np.full(content.n_utterances, np.nan))
 
-    def stack(number: int) -> Stack:
+    def stack(number: int) -> TimedStack:
         features, start, end = content.stack(number)
         tally.seconds[number] = end[-1]
         tally.largest = max(tally.largest, float(np.abs(features).max()))
