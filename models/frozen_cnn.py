@@ -150,6 +150,20 @@ def padded(windows: Float32, batch_shape: tuple[int, ...]) -> Float32:
     ValueError
         If the shape or type of `windows` is another, or they are too many.
     """
+    refuse_unfit(windows, batch_shape)
+    batch = np.zeros(batch_shape, np.float32)
+    batch[: len(windows)] = windows
+    return batch
+
+
+def refuse_unfit(windows: Float32, batch_shape: tuple[int, ...]) -> None:
+    """Refuse windows that are no batch.
+
+    Raises
+    ------
+    ValueError
+        If the shape or type of `windows` is another, or they are too many.
+    """
     n = len(windows)
     sound = windows.shape[1:] == batch_shape[1:] and windows.dtype == np.float32
     if not sound or not 1 <= n <= batch_shape[0]:
@@ -158,6 +172,3 @@ def padded(windows: Float32, batch_shape: tuple[int, ...]) -> Float32:
             f"{batch_shape[0]} windows of {batch_shape[1:]}"
         )
         raise ValueError(message)
-    batch = np.zeros(batch_shape, np.float32)
-    batch[:n] = windows
-    return batch

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.engines import EngineError, has_openvino
-from models.frozen_cnn import padded, refuse_small_batches
+from models.frozen_cnn import MIN_BATCH_SIZE, padded, refuse_small_batches, refuse_unfit
 from models.frozen_graph import (
     WindowShape,
     build_feature_graph,
@@ -33,6 +33,9 @@ Request = Any
 
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 """A recipe's precision as OpenVINO calls it. Its own default is bfloat16 where a CPU is good at it."""
+
+PIXELS_A_CALL = 32 * 96**2
+"""Pictures of one call: more of them, and what a layer hands on leaves the cores' caches (decision 10)."""
 
 THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 """Environment variables that pin the threads of a worker process; the first one that is set."""
@@ -80,9 +83,12 @@ class OpenvinoCNN:
     ) -> None:
         refuse_small_batches(batch_size)
         refuse_without_openvino()
-        self._batch_shape = (batch_size, *window.array_shape)
+        # A batch is computed in parts; a feature's bits do not depend on how many it is among.
+        fitting = PIXELS_A_CALL // settings.input_size**2
+        self._n_a_call = max(MIN_BATCH_SIZE, min(batch_size, fitting))
+        self._call_shape = (self._n_a_call, *window.array_shape)
         self._steps = [
-            _compiled(graph, batch_size, hint)
+            _compiled(graph, self._n_a_call, hint)
             for graph, hint in _graphs(settings, window, weights_file)
         ]
         self.batch_size = batch_size
@@ -106,11 +112,17 @@ class OpenvinoCNN:
         ValueError
             If the shape or type of `windows` is another.
         """
-        values = padded(windows, self._batch_shape)
-        for step in self._steps:
-            step.infer([values], share_inputs=True)
-            values = step.output_tensors[0].data
-        return np.array(values[: len(windows)])  # the next call writes over what the request holds
+        refuse_unfit(windows, (self.batch_size, *self._call_shape[1:]))
+        features = np.empty((len(windows), self.feature_dim), np.float32)
+        for first in range(0, len(windows), self._n_a_call):
+            part = windows[first : first + self._n_a_call]
+            values = padded(part, self._call_shape)
+            for step in self._steps:
+                step.infer([values], share_inputs=True)
+                values = step.output_tensors[0].data
+            # Copied, since the next call writes over what the request holds.
+            features[first : first + len(part)] = values[: len(part)]
+        return features
 
     def start(self, windows: Float32) -> Callable[[], Float32]:
         """Compute at once: on a CPU there is nothing to be gained by waiting."""

@@ -182,6 +182,17 @@ def test_nor_does_it_with_the_default_recipes_layers(input_size: int, precision:
     assert len(seen) == 1
 
 
+def test_a_batch_of_large_pictures_is_computed_in_parts(
+    cnn: OpenvinoCNN, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.openvino_cnn.PIXELS_A_CALL", 8 * 32**2)
+    parts = OpenvinoCNN(TINY, WINDOW, None, batch_size=16)
+    windows = _windows(13)
+    assert np.array_equal(parts(windows), cnn(windows))
+    with pytest.raises(ValueError, match="1 to 16 windows"):
+        parts(_windows(17))
+
+
 def test_features_of_one_call_survive_the_next(cnn: OpenvinoCNN) -> None:
     windows = _windows(16)
     before = windows.copy()
