@@ -19,6 +19,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.bench_export import RECIPE
 from benchmarks.child import print_table
 from pipeline.cli import emostack
 from stages.corpora.synthetic import write_corpus
@@ -28,14 +29,6 @@ SIZES = {"tiny": 1, "quick": 3, "whole": 5}
 
 EMOSTACK = ["-c", "from pipeline.cli import main; main()"]
 BARE = "python -c pass"
-
-RECIPE = """
-[network]
-network = "mobilenet-0.25"
-weights = "random:0"
-layers = ["conv_pw_1_relu"]
-input_size = 32
-"""
 
 Costs = list[tuple[float, float]]
 """Seconds by the clock and by the processor, of each round."""
