@@ -23,9 +23,14 @@ from scipy.special import softmax
 from sklearn.linear_model import Ridge
 
 from models.fitting import class_weights
-from models.normalisation import Normalisation, NormalisationSettings, fit_normalisation
+from models.normalisation import (
+    Normalisation,
+    NormalisationSettings,
+    fit_normalisation,
+    places_by_speaker,
+)
 from models.stacks import LazyStacks
-from models.utterance_vectors import by_speaker, places_by_speaker, rows_of
+from models.utterance_vectors import by_speaker, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

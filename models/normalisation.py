@@ -94,6 +94,20 @@ def moments(stacks: Stacks) -> tuple[np.ndarray, np.ndarray]:
     return mean.astype(np.float32), np.maximum(deviation, floor).astype(np.float32)
 
 
+def places_by_speaker(speakers: Sequence[str]) -> list[tuple[str, np.ndarray]]:
+    """Speakers in alphabetical order, each with its places.
+
+    Examples
+    --------
+    >>> [(name, places.tolist()) for name, places in places_by_speaker(["b", "a", "b"])]
+    [('a', [1]), ('b', [0, 2])]
+    """
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(speakers):
+        places.setdefault(name, []).append(place)
+    return [(name, np.array(places[name])) for name in sorted(places)]
+
+
 def _moments_by_speaker(
     stacks: Stacks, speakers: Sequence[str]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -103,10 +117,7 @@ def _moments_by_speaker(
             f"{sum(not speaker for speaker in speakers)} of them unknown; expected a known speaker "
             f"for each stack: name the speakers or normalise by 'train'"
         )
-    members: dict[str, list[int]] = {}
-    for number, speaker in enumerate(speakers):
-        members.setdefault(speaker, []).append(number)
-    return {speaker: moments(picked(stacks, np.array(own))) for speaker, own in members.items()}
+    return {name: moments(picked(stacks, own)) for name, own in places_by_speaker(speakers)}
 
 
 def standardise_by_speaker(stacks: Stacks, speakers: Sequence[str]) -> LazyStacks:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.normalisation import places_by_speaker
 from models.stacks import LazyStacks
 
 if TYPE_CHECKING:
@@ -79,17 +80,3 @@ def by_speaker(
     """
     for name, own in places_by_speaker(speakers):
         yield own, normalisation.transform([rows_of(vectors, rows[own])], [name])[0]
-
-
-def places_by_speaker(speakers: Sequence[str]) -> list[tuple[str, np.ndarray]]:
-    """Speakers in alphabetical order, each with its places.
-
-    Examples
-    --------
-    >>> [(name, places.tolist()) for name, places in places_by_speaker(["b", "a", "b"])]
-    [('a', [1]), ('b', [0, 2])]
-    """
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(speakers):
-        places.setdefault(name, []).append(place)
-    return [(name, np.array(places[name])) for name in sorted(places)]
