@@ -10,7 +10,6 @@ its peak RSS. A tenth of the segments goes first; the ratio says what grows with
 
 import argparse
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,9 +20,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.child import cost_of
 from features_cache.keys import content_key
 from features_cache.shard import SHARD_BYTES, PublishedShard, ShardHeader, ShardWriter
-from features_cache.store import Store
+from features_cache.snapshot import LIVE, as_table, in_parts
+from features_cache.store import Store, rows_of_shards
 from pipeline.workdir import Workdir
 from stages.manifest import complete, write_manifest
 from stages.recipe import load_recipe, resolve
@@ -37,15 +38,6 @@ layers = ["conv_pw_1_relu"]
 input_size = 32
 pooling = "bands:1"
 """
-MEASURED = """
-import os, subprocess, sys
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
-_, status, usage = os.wait4(process.pid, 0)
-print(usage.ru_maxrss)
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
-"""Runs a command from a small process: to Linux, a child's peak is at least that of who forked it."""
-
 AN_UTTERANCE = 20
 """Segments of an utterance: some four seconds at the default shift."""
 
@@ -116,16 +108,11 @@ def make_world(folder: Path, n_segments: int, *, dim: int, an_utterance: int) ->
         feature_dim=dim,
     )
     shards = list(_write_shards(store, header, manifest["utterance_id"].tolist(), an_utterance))
-    places = [
-        (shard.name, entry.key, entry.row_start, entry.row_end)
-        for shard in shards
-        for entry in shard.entries
-    ]
-    where = pd.DataFrame(places, columns=["shard", "key", "row_start", "row_end"])
-    rows = pd.concat([manifest, where], axis=1).assign(
-        view="clean", audio_sha256=where["key"], status="live", reason="", message=""
-    )
-    store.publish(rows, recipe.recipe_id, shards)
+    sums = {shard.name: shard.sha256 for shard in shards}
+    store.publish_catalogue(store.catalogue.plus(rows_of_shards(shards), sums), recipe.recipe_id)
+    keys = [entry.key for shard in shards for entry in shard.entries]
+    rows = manifest.assign(key=keys, audio_sha256=keys, status=LIVE)
+    store.publish_snapshot(in_parts(as_table(rows)), recipe.recipe_id)
     write_manifest(manifest, folder / "m.parquet")
     return World(folder, len(manifest) * an_utterance)
 
@@ -165,15 +152,10 @@ def _write_shards(
 def measure(world: World, to: str) -> Cost:
     """Export in a process of its own, and look at what is there then."""
     output = world.folder / "exported"
-    began = time.perf_counter()
-    words = [sys.executable, "-c", MEASURED, *map(str, world.command(to, output))]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - began
-    if done.returncode:
-        raise SystemExit(f"the export to {to} ended with {done.returncode}: {done.stderr}")
+    seconds, peak_mib, _ = cost_of(world.command(to, output))
     n_bytes = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     shutil.rmtree(output)
-    return Cost(seconds, n_bytes, int(done.stdout) / 1024)
+    return Cost(seconds, n_bytes, peak_mib)
 
 
 def _print(n_segments: int, tenth: dict[str, Cost], whole: dict[str, Cost]) -> None:

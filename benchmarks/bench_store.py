@@ -32,7 +32,8 @@ from benchmarks.child import print_table, ratio
 from features_cache.keys import CLEAN, content_key
 from features_cache.shard import CHUNK_BYTES, SHARD_BYTES, PublishedShard, ShardHeader, ShardWriter
 from features_cache.shard_file import ShardFile
-from features_cache.store import Store
+from features_cache.snapshot import LIVE, as_table, in_parts
+from features_cache.store import Store, rows_of_shards
 from stages.dataset import load_dataset, select
 from stages.frontend.views.table import view
 from stages.manifest import complete
@@ -230,14 +231,12 @@ def make_store(
     for name in VIEWS:
         text = view(name).text
         keys = [content_key(digest, 0.0, float("nan"), text) for digest in digests]
-        made = list(write_shards(store, header, rng, names, keys, name))
-        entries = [(shard.name, entry) for shard in made for entry in shard.entries]
-        places = [(shard, e.key, e.row_start, e.row_end) for shard, e in entries]
-        where = pd.DataFrame(places, columns=["shard", "key", "row_start", "row_end"])
-        tables.append(pd.concat([manifest, where], axis=1).assign(view=name, audio_sha256=digests))
-        shards += made
-    rows = pd.concat(tables, ignore_index=True).assign(status="live", reason="", message="")
-    store.publish(rows, recipe.recipe_id, shards)
+        shards += write_shards(store, header, rng, names, keys, name)
+        tables.append(manifest.assign(view=name, key=keys, audio_sha256=digests, status=LIVE))
+    sums = {shard.name: shard.sha256 for shard in shards}
+    store.publish_catalogue(store.catalogue.plus(rows_of_shards(shards), sums), recipe.recipe_id)
+    rows = pd.concat(tables, ignore_index=True)
+    store.publish_snapshot(in_parts(as_table(rows)), recipe.recipe_id)
     store.close()
     return store, manifest
 
@@ -266,14 +265,14 @@ def write_shards(
 
 def tell_reading(made: Store, manifest: pd.DataFrame, n_rounds: int) -> None:
     """Read a store as a training does, and print how long it took."""
-    taken: dict[str, list[float]] = {"generation": [], CLEAN: [], "all views": []}
+    taken: dict[str, list[float]] = {"places": [], CLEAN: [], "all views": []}
     n_segments = n_bytes = 0
     for _ in range(n_rounds):
         began = time.perf_counter()
         store = Store(made.folder)
         selection = select(manifest, store)
-        taken["generation"].append(time.perf_counter() - began)
-        dataset = load_dataset(selection, store, made.generation.recipe_id)
+        taken["places"].append(time.perf_counter() - began)
+        dataset = load_dataset(selection, store, made.recipe_id)
         taken[CLEAN].append(time.perf_counter() - began)
         lazy = view_stacks(selection, store, VIEWS[1:], dataset.stacks)
         views = {name: list(own) for name, own in lazy.items()}

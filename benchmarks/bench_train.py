@@ -131,7 +131,7 @@ def make_up(size: str) -> Dataset:
         audio_sha256=names,
         recipe_id="chance",
         recipe_json="{}",
-        generation=1,
+        snapshot=1,
     )
 
 

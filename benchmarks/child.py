@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,15 @@ WARM_UP = 8
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 """Environment of a process that is to compute on one core."""
+
+LAUNCHER = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:])
+_, status, usage = os.wait4(process.pid, 0)
+print(usage.ru_maxrss, file=sys.stderr)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""Runs a command from a small process: to Linux, a child's peak is at least that of who forked it."""
 
 Numbers = dict[str, float]
 
@@ -189,6 +198,17 @@ def _cpu_s() -> float:
 
 def _children() -> list[int]:
     return [child.pid for child in psutil.Process().children(recursive=True)]
+
+
+def cost_of(command: Sequence[str]) -> tuple[float, float, str]:
+    """Run a command: seconds, peak RSS in MiB, and what it printed."""
+    began = time.perf_counter()
+    words = [sys.executable, "-S", "-c", LAUNCHER, *command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - began
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}")
+    return seconds, int(done.stderr.split()[-1]) / 1024, done.stdout
 
 
 def peak_mib_of(pid: int) -> float:

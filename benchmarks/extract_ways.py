@@ -31,9 +31,9 @@ from stages.extract import Workers
 from stages.frontend.audio import duration_s
 from stages.manifest import audio_paths, read_manifest
 from stages.overlap import one_behind
-from stages.plan import Item
 from stages.recipe import Recipe, recipe_from_json
 from stages.segment_features import Rows, window_events
+from stages.utterance import Utterance
 
 BATCH_SIZE = 32
 
@@ -82,10 +82,10 @@ class Task:
 def front_end(task: Task) -> Action:
     """Files to windows, as a worker does it, and no network."""
     manifest, recipe = task.manifest, task.recipe
-    items = items_of(manifest, task.root)
+    utterances = utterances_of(manifest, task.root)
 
     def run(step: int) -> Numbers:
-        events = window_events(items[::step], recipe)
+        events = window_events(utterances[::step], recipe)
         return {"n_segments": sum(len(e.values) for e in events if isinstance(e, Rows))}
 
     return run
@@ -94,7 +94,7 @@ def front_end(task: Task) -> Action:
 def ceiling(task: Task) -> Action:
     """Run the whole graph on windows that are in memory."""
     recipe, network, size = task.recipe, _network(task), task.batch_size
-    events = window_events(items_of(task.manifest, task.root), recipe)
+    events = window_events(utterances_of(task.manifest, task.root), recipe)
     in_memory = np.concatenate([event.values for event in events if isinstance(event, Rows)])
 
     def run(step: int) -> Numbers:
@@ -195,15 +195,16 @@ def seconds_of(manifest: pd.DataFrame, root: Path) -> float:
     return float((ends_s - manifest["start"]).sum())
 
 
-def items_of(manifest: pd.DataFrame, root: Path) -> list[Item]:
+def utterances_of(manifest: pd.DataFrame, root: Path) -> list[Utterance]:
     """Say of every utterance what a worker is told of it."""
     places = manifest[["utterance_id", "start", "end"]].assign(path=audio_paths(manifest, root))
-    items = []
+    utterances = []
     for about in places.to_dict("records"):
-        found = Path(about["path"]).stat()
+        about["path"] = Path(about["path"])
+        found = about["path"].stat()
         file = {"size": found.st_size, "mtime_ns": found.st_mtime_ns}
-        items.append(Item(key=about["utterance_id"], view=CLEAN, **about, **file))
-    return items
+        utterances.append(Utterance(key=about["utterance_id"], view=CLEAN, **about, **file))
+    return utterances
 
 
 def _network(task: Task) -> Engine:

@@ -1,1 +1,1 @@
-"""Keys, shards, generations, stores: the only code that knows HDF5."""
+"""Keys, shards, the catalogue, snapshots, stores: the only code that knows HDF5."""

@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +18,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pandas.arrays import ArrowExtensionArray
 
 from features_cache.atomic import atomic_write
+from features_cache.key_columns import Keys, content_keys, keys_of, to_arrow
 from features_cache.keys import file_sha256
 from features_cache.lookup import positions
 
@@ -33,7 +35,7 @@ BLOCK = 4096
 FAR_S = 50e-6
 """A ``stat`` that takes longer waits for a network: then many are asked for at a time."""
 
-FAR_THREADS = 16
+FAR_THREADS, FAR_FILES = 16, 64
 
 COLUMNS = {"path": "str", "size": "int64", "mtime_ns": "int64", "sha256": "str"}
 
@@ -97,7 +99,8 @@ class AudioHashes:
         Returns
         -------
         pandas.DataFrame
-            One row a path, in their order, index 0, 1, 2, ...; columns as `FileState`.
+            One row per path, in their order, index 0, 1, 2, ...; columns as `FileState`, but for
+            ``sha256``: 32 bytes, null where there is no digest.
         """
         row_of, files = pd.factorize(paths) if paths.duplicated().any() else (None, paths)
         files = pd.Series(files, dtype="str").reset_index(drop=True)
@@ -106,6 +109,8 @@ class AudioHashes:
         if len(stale):
             hashed = self._hash_all(files.iloc[stale], on_hashed).set_index(stale)
             states = pd.concat([states.drop(index=stale), hashed]).sort_index()
+        digests = ArrowExtensionArray(pa.chunked_array([to_arrow(keys_of(states["sha256"]))]))
+        states = states.assign(sha256=pd.Series(digests, index=states.index))
         return states if row_of is None else states.take(row_of).reset_index(drop=True)
 
     def save(self) -> None:
@@ -114,8 +119,21 @@ class AudioHashes:
             return
         fresh = pd.DataFrame(self._fresh, columns=list(COLUMNS)).astype(COLUMNS)
         old = self._known[positions(self._known["path"], fresh["path"]) < 0]
-        self._known = pd.concat([old, fresh], ignore_index=True)
         self._fresh = []
+        self._write(pd.concat([old, fresh]))
+
+    def forget(self, digests: Collection[str], paths: Collection[str], keys: Keys) -> None:
+        """Remember no file of some bytes, of some paths, or of some keys any more."""
+        known = keys_of(self._known["sha256"])
+        n = len(known)
+        whole = content_keys(known, (np.zeros(n), np.full(n, np.nan)))
+        is_gone = self._known["sha256"].isin(digests) | self._known["path"].isin(paths)
+        is_gone |= np.isin(whole, keys)
+        if is_gone.any():
+            self._write(self._known[~is_gone])
+
+    def _write(self, known: pd.DataFrame) -> None:
+        self._known = known.reset_index(drop=True)
         table = pa.Table.from_pandas(self._known, preserve_index=False)
         with atomic_write(self._file) as partial:
             pq.write_table(table, partial, compression="zstd", use_dictionary=False)
@@ -166,14 +184,37 @@ def _read(file: Path) -> pd.DataFrame:
 
 
 def _look_at_all(files: pd.Series) -> pd.DataFrame:
-    tables = []
+    tables: list[pd.DataFrame] = []
     is_far = False
     with ThreadPoolExecutor(FAR_THREADS) as pool:
         for block in _blocks(files):
             began = time.perf_counter()
-            tables.append(_table(list((pool.map if is_far else map)(stat_file, block))))
+            # A few files a task: to hand one over takes longer than to look at a file that is near.
+            parts = [block[i : i + FAR_FILES] for i in range(0, len(block), FAR_FILES)]
+            tables += (pool.map if is_far else map)(_look, parts if is_far else [block])
             is_far = is_far or time.perf_counter() - began > FAR_S * len(block)
     return pd.concat(tables, ignore_index=True) if tables else _table([])
+
+
+def _look(paths: list[str]) -> pd.DataFrame:
+    """Look at some files: an object each would take as long as looking."""
+    sizes, times = [0] * len(paths), [0] * len(paths)
+    odd: dict[int, FileState] = {}
+    for i, path in enumerate(paths):
+        try:
+            found = os.stat(path)  # noqa: PTH116 - a million times; Path costs as much again
+        except OSError as error:
+            odd[i] = _failure(error)
+            continue
+        if found.st_size and stat.S_ISREG(found.st_mode):
+            sizes[i], times[i] = found.st_size, found.st_mtime_ns
+        else:
+            odd[i] = stat_file(path)
+    texts: dict[str, list[str] | None] = dict.fromkeys(FileState._fields[2:])
+    if odd:
+        states = [odd.get(i, FileState()) for i in range(len(paths))]
+        texts = {name: [getattr(state, name) for state in states] for name in texts}
+    return _columns(sizes, times, texts)
 
 
 def _blocks(files: pd.Series) -> Iterator[list[str]]:
@@ -182,10 +223,18 @@ def _blocks(files: pd.Series) -> Iterator[list[str]]:
 
 
 def _table(states: list[FileState]) -> pd.DataFrame:
-    kinds = {
-        name: "int64" if kind is int else "str" for name, kind in FileState.__annotations__.items()
-    }
-    return pd.DataFrame(states, columns=list(kinds)).astype(kinds)
+    sizes, times, *texts = zip(*states, strict=True) if states else ((),) * len(FileState._fields)
+    return _columns(sizes, times, dict(zip(FileState._fields[2:], texts, strict=True)))
+
+
+def _columns(
+    sizes: Sequence[int], times: Sequence[int], texts: Mapping[str, Sequence[str] | None]
+) -> pd.DataFrame:
+    """Make a table of file states; None stands for a column of empty texts, made in one go."""
+    empty = pa.repeat(pa.scalar("", pa.large_string()), len(sizes))
+    numbers = {"size": np.array(sizes, np.int64), "mtime_ns": np.array(times, np.int64)}
+    columns = {n: pd.Series(empty if t is None else t, dtype="str") for n, t in texts.items()}
+    return pd.DataFrame(numbers | columns)
 
 
 def _failure(error: OSError) -> FileState:

@@ -1,9 +1,11 @@
-"""Many small nightly shards into few; whoever reads an older generation is not disturbed."""
+"""Many small nightly shards into few; no snapshot changes, and no reader is disturbed."""
 
 from dataclasses import dataclass
 from itertools import groupby
 
-from features_cache.rewrite import Batch, make_batches, moved_rows, rewrite
+import pyarrow as pa
+
+from features_cache.rewrite import Batch, make_batches, rewrite
 from features_cache.shard import SHARD_BYTES
 from features_cache.store import Store
 
@@ -14,7 +16,7 @@ class Compaction:
 
     Attributes
     ----------
-    n_before, n_after : shards that the store's generation named before and names now
+    n_before, n_after : shards that the store's catalogue named before and names now
     n_bytes : bytes of the new shard files
     """
 
@@ -23,16 +25,15 @@ class Compaction:
     n_bytes: int = 0
 
 
-def compact(store: Store, recipe_id: str, *, shard_bytes: int = SHARD_BYTES) -> Compaction:
-    """Copy small shards together and publish a generation that names the new ones.
+def compact(store: Store, *, shard_bytes: int = SHARD_BYTES) -> Compaction:
+    """Copy small shards together and publish a catalogue that names the new ones.
 
-    The old files stay, retired, until `features_cache.gc.collect`. Tombstones keep their features.
-    Nothing is done where there would not be fewer shards afterwards.
+    The old files stay, retired, until `features_cache.gc.collect`. Nothing is done where there would
+    not be fewer shards afterwards.
 
     Parameters
     ----------
-    store : holding its newest generation; the caller holds its lock
-    recipe_id : identity of the recipe
+    store : the caller holds its lock
     shard_bytes : bytes of features in a full shard; a file of less than half is small
 
     Raises
@@ -40,22 +41,23 @@ def compact(store: Store, recipe_id: str, *, shard_bytes: int = SHARD_BYTES) -> 
     features_cache.shard.ShardError
         A small shard is damaged, or the disk is full: nothing has changed.
     """
-    rows = store.generation.rows
-    n_before = len(store.generation.shards)
+    catalogue = store.catalogue
+    n_before = len(catalogue.shards)
     small = [
         path.name
-        for path in (store.shards_folder / name for name in store.generation.shards)
+        for path in (store.shards_folder / name for name in catalogue.shards)
         if path.exists() and path.stat().st_size < shard_bytes // 2
     ]
-    wanted = rows[rows["shard"].isin(small)]
+    wanted = catalogue.rows.filter(pa.array(catalogue.in_shards(small)))
     batches = _worthwhile(make_batches(store, wanted, shard_bytes=shard_bytes))
     if not batches:
         return Compaction(n_before=n_before, n_after=n_before)
     done = rewrite(store, batches)
-    after = store.publish(moved_rows(rows, done.moved), recipe_id, done.shards)
+    store.publish_catalogue(done.into(catalogue))
+    store.show()
     return Compaction(
         n_before=n_before,
-        n_after=len(after.shards),
+        n_after=len(store.catalogue.shards),
         n_bytes=sum((store.shards_folder / shard.name).stat().st_size for shard in done.shards),
     )
 

@@ -1,21 +1,26 @@
 """Freeing space, on request only: what nobody needs any more is named first, then deleted.
 
-A generation is needed if it is the newest or somebody holds it, such as a training that must be
-repeatable; what it names is needed with it. Everything else that rows no longer name is waste.
+A snapshot is needed if it is the newest or somebody holds it, such as a training that must be
+repeatable. Features are needed that a needed snapshot wants. Everything else is waste.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from features_cache.atomic import sync_file
-from features_cache.generation import GONE, generation_path, numbers, read_generation
-from features_cache.repair import DAMAGED
-from features_cache.rewrite import PLACE, make_batches, moved_rows, rewrite
-from features_cache.shard import ShardError
-from features_cache.shard_reading import examine
+from features_cache.catalogue import Catalogue
+from features_cache.key_columns import from_arrow, hex_of, keys_of
+from features_cache.numbered import table_path
+from features_cache.repair import DAMAGED_FOLDER
+from features_cache.rewrite import make_batches, rewrite
+from features_cache.shard import ShardEntry, ShardError
+from features_cache.shard_reading import ShardContent, examine
+from features_cache.snapshot import Snapshot
 from features_cache.store import Store
 
 
@@ -25,20 +30,20 @@ class Waste:
 
     Attributes
     ----------
-    generations : numbers of generations that nobody holds
+    snapshots : numbers of snapshots that nobody holds
     shards : names of shard files that would be deleted
     rewritten : those of them whose other utterances are copied into new shards first
-    utterance_ids : whose tombstones and features would go
-    held_ids : whose tombstones stay, because a generation that is kept names their shard
+    utterance_ids : whose features would go, by the names that their shards have for them
+    n_held : features that the newest snapshot does not want, but another one that is kept
     n_damaged : files that `repair` and `rebuild` have put aside
     n_bytes : estimate of the bytes that the disk gets back
     """
 
-    generations: tuple[int, ...]
+    snapshots: tuple[int, ...]
     shards: tuple[str, ...]
     rewritten: tuple[str, ...]
     utterance_ids: tuple[str, ...]
-    held_ids: tuple[str, ...]
+    n_held: int
     n_damaged: int
     n_bytes: int
 
@@ -48,26 +53,25 @@ def waste(store: Store, keep: Collection[int] = ()) -> Waste:
 
     Parameters
     ----------
-    store : holding its newest generation
-    keep : numbers of generations that somebody holds; the newest is kept in any case, but its
-        tombstones are held only if it is among these; numbers that are not there are passed over
+    store : holding its newest snapshot
+    keep : numbers of snapshots that somebody holds; the newest is kept in any case; numbers that are
+        not there are passed over
 
     Raises
     ------
-    features_cache.generation.GenerationError
-        A generation to keep is torn.
+    features_cache.numbered.TableError
+        A snapshot to keep is torn.
     """
     return _Sorting(store, keep).waste()
 
 
-def collect(store: Store, recipe_id: str, keep: Collection[int] = ()) -> int:
+def collect(store: Store, keep: Collection[int] = ()) -> int:
     """Free what `waste` names: copy, publish, then delete.
 
     Parameters
     ----------
-    store : holding its newest generation; the caller holds its lock
-    recipe_id : identity of the recipe
-    keep : numbers of generations that somebody holds
+    store : holding its newest snapshot; the caller holds its lock
+    keep : numbers of snapshots that somebody holds
 
     Returns
     -------
@@ -78,19 +82,19 @@ def collect(store: Store, recipe_id: str, keep: Collection[int] = ()) -> int:
     ------
     features_cache.shard.ShardError
         A shard to copy from is damaged, or the disk is full: nothing has changed.
-    features_cache.generation.GenerationError
-        A generation to keep is torn.
+    features_cache.numbered.TableError
+        A snapshot to keep is torn.
     """
     sorting = _Sorting(store, keep)
     before = _disk_bytes(store.folder.rglob("*"))
-    wanted = sorting.rows[sorting.rows["shard"].isin(sorting.rewritten)]
-    done = rewrite(store, make_batches(store, wanted))
-    newest = store.publish(moved_rows(sorting.rows, done.moved), recipe_id, done.shards)
-    folder = store.generations_folder
-    for number in numbers(folder):
-        if number < newest.number and number not in keep:
-            generation_path(folder, number).unlink()
-    sync_file(folder)
+    kept = sorting.kept
+    copied = kept.rows.filter(pa.array(kept.in_shards(sorting.rewritten)))
+    done = rewrite(store, make_batches(store, copied))
+    store.publish_catalogue(done.into(kept))
+    store.show()
+    for number in sorting.snapshots:
+        table_path(store.snapshots_folder, number).unlink()
+    sync_file(store.snapshots_folder)
     for name in sorting.deleted:
         (store.shards_folder / name).unlink(missing_ok=True)
     sync_file(store.shards_folder)
@@ -104,80 +108,97 @@ class _Sorting:
 
     Attributes
     ----------
-    rows : of the next generation, places as they are now
-    rewritten : shards that rows name and that hold other features as well -> bytes of those
+    snapshots : numbers of those that go
+    kept : the catalogue without what nobody wants, places as they are now
+    n_held : places that are kept for an older snapshot alone
+    utterance_ids : whose features go, in order
+    rewritten : shards that hold wanted and other features -> bytes of the others
     deleted : names of shard files that nobody will need
     damaged : files that were put aside
     """
 
     def __init__(self, store: Store, keep: Collection[int]) -> None:
-        self._store, self._keep = store, keep
-        folder = store.generations_folder
-        kept = [read_generation(folder, n) for n in numbers(folder) if n in keep]
-        held = {name for generation in kept for name in generation.shards}
-        rows = store.generation.rows
-        self._is_gone = rows["status"] == GONE
-        self._is_held = self._is_gone & rows["shard"].isin(held)
-        self.rows = rows[~self._is_gone | self._is_held]
-        named = set(self.rows["shard"]) - {""}
-        self.rewritten = self._partly_dead(named - held)
-        unnamed = {*store.generation.shards, *store.generation.retired, *self._doubles()} - named
+        self._store, catalogue = store, store.catalogue
+        held = [n for n in store.snapshots if n in keep and n != store.snapshot.number]
+        self.snapshots = [n for n in store.snapshots if n < store.snapshot.number and n not in held]
+        is_newest = _wanted(catalogue, [store.snapshot])
+        is_wanted = is_newest | _wanted(catalogue, map(store.read_snapshot, held))
+        self.n_held = int((is_wanted & ~is_newest & catalogue.is_place).sum())
+        self.kept = catalogue.only(is_wanted)
+        self.utterance_ids: dict[str, None] = {}
+        named = self.kept.named_shards()
         there = {path.name for path in store.shards_folder.glob("*.h5")}
-        self.damaged = sorted((store.folder / DAMAGED).glob("*"))
-        self.deleted = sorted((unnamed | set(self.rewritten)) & there - held)
+        self.rewritten = self._partly_dead(named & there)
+        for name in sorted(({*catalogue.shards} - named) & there):
+            content = self._content(name)
+            self._note(content.entries if content else ())
+        unnamed = {*catalogue.shards, *catalogue.retired, *self._doubles()} - named
+        self.deleted = sorted((unnamed | set(self.rewritten)) & there)
+        self.damaged = sorted((store.folder / DAMAGED_FOLDER).glob("*"))
 
     def waste(self) -> Waste:
         """Say it in numbers and names."""
-        rows, store = self._store.generation.rows, self._store
-        here = store.generation.number
-        is_followed = bool(self.rewritten) or len(self.rows) < len(rows)
-        old = [
-            number
-            for number in numbers(store.generations_folder)
-            if number < here + is_followed and number not in self._keep
-        ]
-        whole = [store.shards_folder / n for n in self.deleted if n not in self.rewritten]
-        files = [*whole, *(generation_path(store.generations_folder, number) for number in old)]
-        files += self.damaged
+        folder = self._store.snapshots_folder
+        whole = [self._store.shards_folder / n for n in self.deleted if n not in self.rewritten]
+        files = [*whole, *(table_path(folder, number) for number in self.snapshots), *self.damaged]
         return Waste(
-            generations=tuple(old),
+            snapshots=tuple(self.snapshots),
             shards=tuple(self.deleted),
             rewritten=tuple(sorted(self.rewritten)),
-            utterance_ids=tuple(rows.loc[self._is_gone & ~self._is_held, "utterance_id"].unique()),
-            held_ids=tuple(rows.loc[self._is_held, "utterance_id"].unique()),
+            utterance_ids=tuple(self.utterance_ids),
+            n_held=self.n_held,
             n_damaged=len(self.damaged),
             n_bytes=_disk_bytes(files) + sum(self.rewritten.values()),
         )
 
     def _partly_dead(self, names: Collection[str]) -> dict[str, int]:
-        """Shards with features that no row names, and how many bytes of those there are."""
-        places = self.rows[PLACE].drop_duplicates()
-        n_alive = (places["row_end"] - places["row_start"]).groupby(places["shard"]).sum()
+        """Shards with features that nobody wants, and how many bytes of those there are."""
+        shards, keys = self.kept.texts("shard"), self.kept.keys
         found = {}
         for name in sorted(names):
-            try:
-                content = examine(self._store.shards_folder / name, full=False)
-            except ShardError:  # `verify` tells of it; there is nothing to free
-                continue
-            n_rows = content.entries[-1].row_end if content.entries else 0
-            if n_rows > n_alive[name]:
+            content = self._content(name)
+            alive = set(hex_of(keys[shards == name]))
+            dead = [each for each in content.entries if each.key not in alive] if content else []
+            if content and dead:
                 row_bytes = content.header.feature_dim * np.dtype(content.header.dtype).itemsize
-                found[name] = int(n_rows - n_alive[name]) * row_bytes
+                found[name] = sum(each.row_end - each.row_start for each in dead) * row_bytes
+                self._note(dead)
         return found
 
     def _doubles(self) -> list[str]:
         """Shards of killed runs whose every key has its features elsewhere."""
-        known = set(self.rows.loc[self.rows["shard"] != "", "key"])
+        known = self.kept
         found = []
         for name in self._store.orphans():
-            try:
-                content = examine(self._store.shards_folder / name, full=False)
-            except ShardError:
+            content = self._content(name)
+            if content is None or content.header.recipe_json != self._store.recipe_json:
                 continue
-            is_ours = content.header.recipe_json == self._store.recipe_json
-            if is_ours and known.issuperset(entry.key for entry in content.entries):
+            at = known.find(keys_of([entry.key for entry in content.entries]))
+            if (at >= 0).all() and known.is_place[at].all():
                 found.append(name)
         return found
+
+    def _content(self, name: str) -> ShardContent | None:
+        """Look into a shard; `verify` tells of one that is torn, in which there is nothing to free."""
+        try:
+            return examine(self._store.shards_folder / name, full=False)
+        except ShardError:
+            return None
+
+    def _note(self, dead: Sequence[ShardEntry]) -> None:
+        """Name those whose features are nowhere else."""
+        is_kept = self.kept.places(keys_of([entry.key for entry in dead])).is_there
+        gone = (entry.utterance_id for entry, kept in zip(dead, is_kept, strict=True) if not kept)
+        self.utterance_ids.update(dict.fromkeys(gone))
+
+
+def _wanted(catalogue: Catalogue, snapshots: Iterable[Snapshot]) -> NDArray[np.bool_]:
+    """Mark the catalogue's rows that snapshots want."""
+    is_wanted = np.zeros(len(catalogue.keys), bool)
+    for snapshot in snapshots:
+        at = catalogue.find(from_arrow(snapshot.table(["key"])["key"]))
+        is_wanted[at[at >= 0]] = True
+    return is_wanted
 
 
 def _disk_bytes(files: Iterable[Path]) -> int:

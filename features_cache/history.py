@@ -1,21 +1,12 @@
-"""What has happened to one utterance, generation by generation."""
+"""What has happened to one utterance, snapshot by snapshot."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
-from features_cache.generation import (
-    GONE,
-    LIVE,
-    PLACE_COLUMNS,
-    QUARANTINED,
-    REPLACED,
-    Generation,
-    GenerationError,
-    numbers,
-    read_generation,
-)
+from features_cache.numbered import TableError
+from features_cache.snapshot import LIVE, OWN_COLUMNS, PENDING, Snapshot
 from features_cache.store import Store
 
 
@@ -25,66 +16,81 @@ class Event:
 
     Attributes
     ----------
-    generation, created : the one that was the first to say so, and when it was published
+    snapshot, created : the one that was the first to say so, and when it was published
     what : in words
     """
 
-    generation: int
+    snapshot: int
     created: str
     what: str
 
 
+def last_rows(store: Store, utterance_id: str) -> tuple[Snapshot, pd.DataFrame]:
+    """Find the newest snapshot on disk that has an utterance, and its rows of that name.
+
+    Returns
+    -------
+    (Snapshot, DataFrame)
+        Without one, the newest snapshot and no rows.
+    """
+    for number in reversed(store.snapshots):
+        try:
+            snapshot = store.read_snapshot(number)
+            rows = snapshot.rows(utterance_id=utterance_id)
+        except TableError:  # `verify` tells of it
+            continue
+        if len(rows):
+            return snapshot, rows
+    return store.snapshot, store.snapshot.rows(utterance_id=utterance_id)
+
+
 def history(store: Store, row: pd.Series) -> Iterator[Event]:
-    """Go through everything that the generations on disk say of an utterance, oldest first.
+    """Go through everything that the snapshots on disk say of an utterance, oldest first.
 
     Parameters
     ----------
-    store : any generation of it
+    store : any snapshot of it
     row : one row of it, whose corpus, utterance_id and view say who is meant
     """
     before = None
-    for number in numbers(store.generations_folder):
+    for number in store.snapshots:
         try:
-            generation = read_generation(store.generations_folder, number)
-            now = _row_of(generation, row)
-        except GenerationError:  # `verify` tells of it
+            snapshot = store.read_snapshot(number)
+            now = _row_of(snapshot, row)
+        except TableError:
             continue
         what = _change(before, now)
         if what:
-            yield Event(generation=number, created=generation.created, what=what)
+            yield Event(snapshot=number, created=snapshot.created, what=what)
         before = now
 
 
-def _row_of(generation: Generation, row: pd.Series) -> pd.Series | None:
-    rows = generation.find(row["utterance_id"])
-    rows = rows[(rows["view"] == row["view"]) & (rows["reason"] != REPLACED)]
+def _row_of(snapshot: Snapshot, row: pd.Series) -> pd.Series | None:
+    rows = snapshot.rows(utterance_id=row["utterance_id"], view=row["view"])
     rows = rows[rows["corpus"] == row["corpus"]]
     return None if rows.empty else rows.iloc[0]
 
 
 def _change(before: pd.Series | None, now: pd.Series | None) -> str:
-    """Say what has happened between two generations; empty if nothing has."""
+    """Say what has happened between two snapshots; empty if nothing has."""
     if now is None:
-        return "" if before is None else "its row was dropped"
-    if now["status"] == GONE:
-        return "" if before is not None and before["status"] == GONE else "left the manifest"
-    if now["status"] == QUARANTINED:
-        is_same = before is not None and before["reason"] == now["reason"]
-        return "" if is_same else f"quarantined: {now['reason']}: {now['message']}"
+        return "" if before is None else "left the manifest"
+    if before is not None and before["status"] == now["status"] and before["key"] == now["key"]:
+        return _small_change(before, now)
+    if now["status"] == PENDING:
+        return "wanted, not extracted yet"
+    if now["status"] != LIVE:
+        return f"quarantined: {now['status']}: {now['message']}"
     if before is None:
         return "new: extracted"
     if before["key"] != now["key"]:
         return "other bytes: extracted again"
-    if before["status"] != LIVE:
-        return "back, its features were there" if before["shard"] else "extracted"
-    return _small_change(before, now)
+    return "extracted" if before["status"] == PENDING else "back: its features are there"
 
 
 def _small_change(before: pd.Series, now: pd.Series) -> str:
     if before["file"] != now["file"]:
         return f"its file was {before['file']!r}"
-    if before["shard"] != now["shard"]:
-        return f"its features were moved from shard {before['shard']}"
-    labels = [name for name in now.index if name not in PLACE_COLUMNS]
+    labels = [name for name in now.index if name not in OWN_COLUMNS]
     is_same = all(str(before.get(name, "")) == str(now[name]) for name in labels)
     return "" if is_same else "other labels"

@@ -2,10 +2,12 @@
 
 Conventions
 -----------
-A key is 64 lower-case hexadecimal digits: the SHA-256 of the audio file's SHA-256, the range read
-from it and the view's canonical text. Names, folders and labels have no part in it, so a renamed
-file costs nothing and a changed file is never mistaken for the old one. The recipe is not in the
-key either: a store holds one recipe.
+A key is a SHA-256: of the audio file's SHA-256, the range read from it and the view's canonical text.
+Names, folders and labels have no part in it, so a renamed file costs nothing and a changed file is
+never mistaken for the old one. The recipe is not in the key either: a store holds one recipe.
+
+One key is 64 lower-case hexadecimal digits; many are a column of 32 bytes each, see
+`features_cache.key_columns`. Files' digests come in the same two forms.
 """
 
 import functools

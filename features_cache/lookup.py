@@ -10,7 +10,7 @@ BETWEEN = "\0"
 """Stands between two texts of one name; no manifest may hold it."""
 
 
-def positions(wanted: pd.Series, known: pd.Series) -> NDArray[np.int64]:
+def positions(wanted: pd.Series | pa.Array, known: pd.Series | pa.Array) -> NDArray[np.int64]:
     """Tell where each wanted text first stands among the known ones.
 
     Parameters
@@ -41,6 +41,6 @@ def joined(*columns: pd.Series) -> pd.Series:
     return pd.Series(pc.binary_join_element_wise(*texts, between), dtype="str")
 
 
-def _array(column: pd.Series) -> pa.Array:
-    array = pa.array(column, type=pa.large_string())
+def _array(column: pd.Series | pa.Array) -> pa.Array:
+    array = column if isinstance(column, pa.Array) else pa.array(column, type=pa.large_string())
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array

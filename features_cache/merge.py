@@ -1,27 +1,54 @@
 """Stores of one recipe into one: what several machines have extracted, without copying twice.
 
-The store that is merged into always comes first: where two disagree, it stays as it is, and the
-disagreement is told.
+The store that is merged into comes first: where two disagree, it stays as it is, and the disagreement
+is told. What exists is united by key, what is wanted by name. Nothing is removed.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from features_cache.atomic import partial_path, publish
-from features_cache.generation import Generation
+from features_cache.catalogue import Catalogue
+from features_cache.key_columns import hex_of
 from features_cache.keys import file_sha256
-from features_cache.rewrite import PLACE
+from features_cache.lookup import joined, positions
 from features_cache.shard import PublishedShard, ShardError, new_shard_name
 from features_cache.shard_reading import read_checksums
+from features_cache.snapshot import LIVE, NOT_LABELS, ORDER, PENDING, as_table, in_parts
 from features_cache.store import Store, StoreError
-from features_cache.union import Conflict, Union, unite
+
+_WORDS = {
+    "other_audio": "the other store has it from other audio; this store's stays",
+    "other_features": "the other store has other features of the same audio; this store's stay",
+    "other_labels": "the other store has other labels; this store's stay",
+}
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """Something that two stores do not agree about.
+
+    Attributes
+    ----------
+    utterance_id, corpus : who it is about
+    code : ``other_audio``, ``other_features`` or ``other_labels``
+    message : the same in words
+    """
+
+    utterance_id: str
+    corpus: str
+    code: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,24 +57,26 @@ class Merge:
 
     Attributes
     ----------
-    n_added : rows that came in, tombstones included
+    n_added : rows that came in
     n_shards : shard files that came in
     conflicts : what the stores do not agree about
-    generation : the store's generation afterwards
     """
 
     n_added: int
     n_shards: int
     conflicts: tuple[Conflict, ...]
-    generation: Generation
 
 
 def merge(store: Store, others: Sequence[Store], recipe_id: str) -> Merge:
     """Take over what other stores of the same recipe hold.
 
+    Of a key, the receiver's place counts, and a place counts more than a reason. Of a row (corpus,
+    utterance, view) the receiver's counts, but one that is live counts more than one with a reason,
+    and that more than one that is pending. Of the others' snapshots, the newest is taken.
+
     Parameters
     ----------
-    store : to merge into, holding its newest generation; the caller holds its lock
+    store : to merge into, holding its newest snapshot; the caller holds its lock
     others : to take from; they are only read
     recipe_id : identity of the recipe
 
@@ -65,36 +94,37 @@ def merge(store: Store, others: Sequence[Store], recipe_id: str) -> Merge:
     """
     for other in others:
         _check_recipe(other, store, recipe_id)
-    rows = store.generation.rows
+    rows, catalogue = store.snapshot.rows(), store.catalogue
+    is_changed = False
     conflicts: list[Conflict] = []
     audio: dict[str, str] = {}
-    shards: list[PublishedShard] = []
-    n_added = 0
+    n_added, n_shards = 0, 0
     with ExitStack() as undo:
         for other in others:
-            names = {sha256: name for name, sha256 in store.generation.shards.items()}
-            names.update((shard.sha256, shard.name) for shard in shards)
-            union = unite(rows, _their_rows(other, names), _Features(store, other))
-            wanted = union.added.loc[union.added["is_theirs"], "shard"].unique()
-            adopted = {name: _adopt(store, other, name, undo) for name in sorted(wanted)}
-            rows = _all_rows(union, adopted)
-            n_added += len(union.added)
-            conflicts += union.conflicts
-            shards += adopted.values()
-            audio = {**other.generation.audio, **audio}
+            places = _Places(store, other, catalogue)
+            adopted = {
+                name: _adopt(store, other, name, undo) for name in sorted(places.new_shards())
+            }
+            catalogue = places.united(adopted)
+            names = _Names(rows, other.snapshot.rows())
+            conflicts += [*names.conflicts(), *names.of_keys(places.differing)]
+            is_changed |= names.n_added > 0
+            n_added, n_shards = n_added + names.n_added, n_shards + len(adopted)
+            rows = names.united()
+            audio = {**other.snapshot.audio, **audio}
         undo.pop_all()
-    audio = {c: folder for c, folder in audio.items() if c not in store.generation.audio}
-    return Merge(
-        n_added=n_added,
-        n_shards=len(shards),
-        conflicts=tuple(conflicts),
-        generation=store.publish(rows, recipe_id, shards, audio=audio),
-    )
+    store.publish_catalogue(catalogue, recipe_id)
+    if is_changed:
+        store.publish_snapshot(
+            in_parts(as_table(rows)), recipe_id, audio={**audio, **store.snapshot.audio}
+        )
+    store.show()
+    return Merge(n_added=n_added, n_shards=n_shards, conflicts=tuple(conflicts))
 
 
 def _check_recipe(other: Store, store: Store, recipe_id: str) -> None:
     if other.recipe_json != store.recipe_json:
-        theirs = other.generation.recipe_id or other.folder.name
+        theirs = other.recipe_id or other.folder.name
         message = (
             f"{other.folder} holds features of recipe {theirs}; expected recipe {recipe_id}, that "
             f"of {store.folder}; merge stores of one recipe only"
@@ -102,50 +132,138 @@ def _check_recipe(other: Store, store: Store, recipe_id: str) -> None:
         raise StoreError(message)
 
 
-def _their_rows(other: Store, names: Mapping[str, str]) -> pd.DataFrame:
-    """Rows of the other store; shards whose bytes are here already by the names they have here."""
-    here = {
-        name: names[sha256] for name, sha256 in other.generation.shards.items() if sha256 in names
-    }
-    rows = other.generation.rows
-    is_here = rows["shard"].isin(here)
-    return rows.assign(
-        shard=rows["shard"].mask(is_here, rows["shard"].map(here)),
-        is_theirs=~is_here & (rows["shard"] != ""),
-    )
+def _names_here(other: Store, catalogue: Catalogue) -> dict[str, str]:
+    """Map names of their shards whose bytes are here already to the names they have here."""
+    here = {sha256: name for name, sha256 in catalogue.shards.items() if sha256}
+    return {n: here[sha256] for n, sha256 in other.catalogue.shards.items() if sha256 in here}
 
 
-class _Features:
-    """Tells whether two places hold the same features, by their checksums."""
+class _Places:
+    """Their catalogue beside mine, key by key.
 
-    def __init__(self, store: Store, other: Store) -> None:
-        self._store, self._other = store, other
+    Attributes
+    ----------
+    differing : their keys that have other features here
+    """
 
-    def __call__(self, theirs: pd.DataFrame, mine: pd.DataFrame) -> NDArray[np.bool_]:
-        """Compare places row by row; `theirs` has a column `is_theirs`."""
-        here = self._checksums(self._store, mine)
-        there = self._checksums(self._other, theirs[theirs["is_theirs"]])
-        there |= self._checksums(self._store, theirs[~theirs["is_theirs"]])
-        pairs = zip(_places(theirs), _places(mine), strict=True)
-        return np.array([there[t] == here[m] for t, m in pairs], bool)
+    def __init__(self, store: Store, other: Store, mine: Catalogue) -> None:
+        self._mine, self._theirs = mine, other.catalogue
+        self._here = _names_here(other, mine)
+        theirs = self._theirs
+        at = mine.find(theirs.keys)
+        is_mine = at >= 0
+        is_mine[is_mine] = mine.is_place[at[is_mine]]
+        self._comes = ~is_mine & (theirs.is_place | (at < 0))
+        both = np.flatnonzero(is_mine & theirs.is_place)
+        there = _Checksums(other.shards_folder)
+        here = _Checksums(store.shards_folder)
+        differs = np.zeros(len(both), bool)
+        for i, (t, m) in enumerate(zip(_spans(theirs, both), _spans(mine, at[both]), strict=True)):
+            is_one = (self._here.get(t[0]), *t[1:]) == m
+            differs[i] = not is_one and there.of(*t) != here.of(*m)
+        self.differing = theirs.keys[both[differs]]
 
-    def _checksums(self, store: Store, rows: pd.DataFrame) -> dict[tuple[str, int, int], bytes]:
-        """Read the checksums of the places; of a place that a shard does not hold, nothing."""
-        found = dict.fromkeys(_places(rows), b"")
-        for name in rows["shard"].unique():
-            for place, checksum in read_checksums(store.shards_folder / name).items():
-                found[name, *place] = checksum
-        return found
+    def new_shards(self) -> set[str]:
+        """Names of their shards that have to come in."""
+        return self._theirs.only(self._comes).named_shards() - {*self._here}
+
+    def united(self, adopted: Mapping[str, PublishedShard]) -> Catalogue:
+        """Mine, with what comes in, under the names that the shards have here."""
+        rows = self._theirs.only(self._comes).rows
+        names = self._here | {name: shard.name for name, shard in adopted.items()}
+        shard = rows["shard"].combine_chunks()
+        if len(rows):
+            texts = pa.array([names.get(t, t) for t in shard.dictionary.to_pylist()], pa.string())
+            renamed = pa.DictionaryArray.from_arrays(shard.indices, texts)
+            rows = rows.set_column(rows.column_names.index("shard"), "shard", renamed)
+        return self._mine.plus(rows, {each.name: each.sha256 for each in adopted.values()})
 
 
-def _places(rows: pd.DataFrame) -> list[tuple[str, int, int]]:
-    return list(zip(*(rows[c].tolist() for c in PLACE), strict=True))
+class _Checksums:
+    """Checksums of places in a folder, read shard by shard; of a place that is not there, nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[str, dict[tuple[int, int], bytes]] = {}
+
+    def of(self, shard: str, start: int, end: int) -> bytes:
+        """Checksum of one place."""
+        if shard not in self._read:
+            self._read[shard] = read_checksums(self._folder / shard)
+        return self._read[shard].get((start, end), b"")
+
+
+def _spans(catalogue: Catalogue, at: NDArray[np.int64]) -> list[tuple[str, int, int]]:
+    rows = catalogue.rows.select(["shard", "row_start", "row_end"]).take(pa.array(at))
+    return list(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
+
+
+class _Names:
+    """Their rows beside mine, name by name.
+
+    Attributes
+    ----------
+    n_added : their rows that come in
+    """
+
+    def __init__(self, mine: pd.DataFrame, theirs: pd.DataFrame) -> None:
+        self._mine, self._theirs = mine, theirs
+        self._at = positions(_names(theirs), _names(mine))
+        is_known = self._at >= 0
+        rank = {LIVE: 0, PENDING: 2}
+        better = np.zeros(len(theirs), bool)
+        known = mine["status"].iloc[self._at[is_known]].map(lambda status: rank.get(status, 1))
+        came = theirs["status"][is_known].map(lambda status: rank.get(status, 1))
+        better[is_known] = came.to_numpy() < known.to_numpy()
+        self._comes = ~is_known | better
+        self.n_added = int(self._comes.sum())
+
+    def united(self) -> pd.DataFrame:
+        """Mine, with their rows that come in, in place of those that give way."""
+        if not self.n_added:
+            return self._mine
+        stays = np.ones(len(self._mine), bool)
+        stays[self._at[self._comes & (self._at >= 0)]] = False
+        parts = [each for each in (self._mine[stays], self._theirs[self._comes]) if len(each)]
+        return pd.concat(parts, ignore_index=True)
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """Tell which names are live in both, of other audio or with other labels."""
+        both = np.flatnonzero((self._at >= 0) & ~self._comes)
+        theirs, mine = self._theirs.iloc[both], self._mine.iloc[self._at[both]]
+        is_live = (theirs["status"] == LIVE).to_numpy() & (mine["status"] == LIVE).to_numpy()
+        is_other = theirs["key"].to_numpy() != mine["key"].to_numpy()
+        yield from _told(theirs[is_live & is_other], "other_audio")
+        yield from _told(theirs[is_live & ~is_other & _differ(theirs, mine)], "other_labels")
+
+    def of_keys(self, keys: NDArray[np.bytes_]) -> Iterator[Conflict]:
+        """Tell whose features differ."""
+        live = self._theirs[self._theirs["status"] == LIVE]
+        yield from _told(live[live["key"].isin(hex_of(np.asarray(keys)))], "other_features")
+
+
+def _told(rows: pd.DataFrame, code: str) -> Iterator[Conflict]:
+    for name, corpus in zip(rows["utterance_id"], rows["corpus"], strict=True):
+        yield Conflict(utterance_id=name, corpus=corpus, code=code, message=_WORDS[code])
+
+
+def _names(rows: pd.DataFrame) -> pd.Series:
+    return joined(*(rows[name] for name in ORDER))
+
+
+def _differ(theirs: pd.DataFrame, mine: pd.DataFrame) -> Mask:
+    """Rows of which a label differs; a column that only one side has says nothing."""
+    labels = [name for name in theirs.columns if name in mine and name not in NOT_LABELS]
+    differ = np.zeros(len(theirs), bool)
+    for name in labels:
+        differ |= theirs[name].to_numpy() != mine[name].to_numpy()
+    return differ
 
 
 def _adopt(store: Store, other: Store, name: str, undo: ExitStack) -> PublishedShard:
     """Take a shard file over, as a second name of the same file where the disk can do that."""
     source, final = other.shards_folder / name, store.shards_folder / name
-    expected = other.generation.shards[name]
+    expected = other.catalogue.shards[name]
     if final.exists():
         if file_sha256(final) == expected:  # a merge was killed before it could publish
             return PublishedShard(name=name, sha256=expected)
@@ -171,17 +289,9 @@ def _link_or_copy(source: Path, target: Path) -> None:
         target.hardlink_to(source)
     except FileNotFoundError as error:
         message = (
-            f"shard {source} is missing; its store's generation names it; run 'emostack store "
+            f"shard {source} is missing; its store's catalogue names it; run 'emostack store "
             "repair' there, then merge again"
         )
         raise ShardError(message) from error
     except OSError:  # another disk, or one without links
         shutil.copyfile(source, target)
-
-
-def _all_rows(union: Union, adopted: Mapping[str, PublishedShard]) -> pd.DataFrame:
-    """Rows that stay and rows that come, shards by the names they have here."""
-    added = union.added
-    names = added["shard"].map({name: shard.name for name, shard in adopted.items()})
-    added = added.assign(shard=added["shard"].mask(added["is_theirs"], names))
-    return pd.concat([union.kept, added.drop(columns="is_theirs")], ignore_index=True)

@@ -1,7 +1,7 @@
-"""A store whose generations are lost, made again from its shards.
+"""A store whose catalogue or snapshots are lost, made again from its shards.
 
-Features and names come from the shards. Labels come from a manifest, and where that is silent from
-the newest generation that can still be read.
+What exists is read from the shards. What is wanted is what the newest readable snapshot says; without
+one, everything that exists, by the names that the shards have for it. Labels come from a manifest.
 """
 
 import json
@@ -9,20 +9,33 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from features_cache.atomic import PARTIAL, atomic_write
+from features_cache.catalogue import Catalogue
 from features_cache.examiner import Examiner
-from features_cache.generation import generation_path, read_generation
-from features_cache.repair import set_aside
-from features_cache.rewrite import PLACE
-from features_cache.rows_from_shards import rows_from_shards
+from features_cache.format_1 import GENERATIONS
+from features_cache.key_columns import hex_of
+from features_cache.lookup import joined, positions
+from features_cache.repair import mark_damaged, set_aside
 from features_cache.shard import ShardError, ShardHeader
 from features_cache.shard_reading import ShardContent
-from features_cache.store import Store, StoreError
-from features_cache.verify import StoreProblem, newest_whole, torn_generations
+from features_cache.snapshot import LIVE, OWN_COLUMNS, as_table, in_parts
+from features_cache.store import Store, StoreError, rows_of_shard, write_recipe
+from features_cache.verify import StoreProblem, open_whole, torn_tables
 
-_ENTRY = ["key", "utterance_id", "view", *PLACE]
+MANIFEST = {
+    "file": "",
+    "start": 0.0,
+    "end": float("nan"),
+    "speaker": "",
+    "session": "",
+    "gender": "",
+    "emotion": "",
+    "corpus": "",
+}
+"""What a manifest says of an utterance, and what stands for not knowing it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +44,9 @@ class Rebuilt:
 
     Attributes
     ----------
-    store : the store, holding its new generation
+    store : the store, holding its new catalogue and its newest snapshot
     problems : shards that were left out, and utterances whose features are damaged
-    moved : torn generations, an unreadable recipe and unfinished files, where they are now
+    moved : torn tables, an unreadable recipe and unfinished files, where they are now
     """
 
     store: Store
@@ -42,17 +55,18 @@ class Rebuilt:
 
 
 def rebuild(folder: Path, labels: pd.DataFrame | None = None) -> Rebuilt:
-    """Publish a generation of everything that is whole in a store's shards.
+    """Publish a catalogue of everything that is whole in a store's shards, and a snapshot if need be.
 
-    What the newest readable generation knows of a key stays so. Any other key becomes a live row
-    under the name that its shard has for it; of several keys of one name the youngest shard's is
-    live, the others are tombstones.
+    Of a key that stands twice, the youngest shard counts; reasons that the catalogue on disk knows
+    stay. Without a readable snapshot there is one row per key, of the name and the view that its shard
+    has for it.
 
     Parameters
     ----------
     folder : the store's folder; the caller holds its lock
     labels : a manifest; rows of its names take over all its columns. A name that is in several of
-        its corpora is taken only where the corpus is known
+        its corpora is taken only where the corpus is known; of several keys of one name the
+        youngest's row takes them
 
     Raises
     ------
@@ -61,21 +75,27 @@ def rebuild(folder: Path, labels: pd.DataFrame | None = None) -> Rebuilt:
     """
     found = _Found(folder)
     aside = [] if _recipe(folder) else _restore_recipe(folder, found)
-    found.leave_out_other_recipes(_recipe(folder))
-    generations = folder / "generations"
-    generations.mkdir(exist_ok=True)
-    before = read_generation(generations, newest_whole(generations))
-    recipe_id = before.recipe_id or found.recipe_id()
-    entries = found.entries()
-    rows = rows_from_shards(entries, before.rows, labels)
-    torn = [problem.generation for problem in torn_generations(generations, full=True)]
-    store = Store(folder, generation=0)
-    # It takes a number above the torn ones.
-    store.publish(rows, recipe_id, audio=before.audio, spent=entries["shard"].unique())
-    damaged = [generation_path(generations, number) for number in torn]
-    for part in (folder, folder / "shards", generations):
+    store = Store.for_writing(folder, snapshot=0)
+    found.leave_out_other_recipes(store.recipe_json)
+    torn = [problem.table for problem in torn_tables(store, full=True)]
+    whole = open_whole(folder)
+    store.snapshot = whole.snapshot
+    recipe_id = store.recipe_id or found.recipe_id()
+    reasons = store.catalogue.only(~store.catalogue.is_place)
+    catalogue, names = found.catalogue(reasons)
+    store.publish_catalogue(catalogue, recipe_id)  # under numbers above those of torn tables
+    if store.snapshot.number == 0 or labels is not None:
+        before = store.snapshot.rows() if store.snapshot.number else _bare_rows(catalogue, names)
+        rows = before if labels is None else _labelled(before, labels)
+        if not store.snapshot.number or not rows.equals(before):
+            store.publish_snapshot(in_parts(as_table(rows)), recipe_id)
+    store.supersede_torn()
+    mark_damaged(store)
+    store.show(again=True)
+    damaged = [path for path in torn if path is not None]
+    for part in (folder, store.shards_folder, store.catalogue_folder, store.snapshots_folder):
         damaged += part.glob(f".*{PARTIAL}")
-    aside += [set_aside(folder, path) for path in damaged]
+    aside += [set_aside(folder, path) for path in damaged if path.exists()]
     return Rebuilt(store=store, problems=tuple(found.problems), moved=tuple(aside))
 
 
@@ -85,7 +105,7 @@ class _Found:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._headers: dict[str, ShardHeader] = {}
-        self._entries: dict[str, pd.DataFrame] = {}
+        self._contents: dict[str, ShardContent] = {}
         self.problems: list[StoreProblem] = []
         with Examiner() as examiner:
             for path in sorted((folder / "shards").glob("*.h5")):
@@ -96,9 +116,7 @@ class _Found:
 
     def _add(self, name: str, content: ShardContent) -> None:
         self._headers[name] = content.header
-        whole = [e for i, e in enumerate(content.entries) if i not in content.damaged]
-        rows = [(e.key, e.utterance_id, e.view, name, e.row_start, e.row_end) for e in whole]
-        self._entries[name] = pd.DataFrame(rows, columns=_ENTRY)
+        self._contents[name] = content
         damaged = [content.entries[i] for i in sorted(content.damaged)]
         if damaged:
             ids = tuple(entry.utterance_id for entry in damaged)
@@ -113,7 +131,7 @@ class _Found:
         """Forget shards that are not of this recipe."""
         for name in [n for n, h in self._headers.items() if h.recipe_json != recipe_json]:
             recipe_id = self._headers.pop(name).recipe_id
-            self._entries.pop(name)
+            self._contents.pop(name)
             self._tell("foreign_shard", name, f"made by recipe {recipe_id}")
 
     def recipe_json(self) -> str:
@@ -124,11 +142,22 @@ class _Found:
         """Return the identity that most shards have for it."""
         return self._most([header.recipe_id for header in self._headers.values()])
 
-    def entries(self) -> pd.DataFrame:
-        """All features that can be trusted, the youngest last."""
-        empty = pd.DataFrame(columns=_ENTRY).astype({"row_start": "int64", "row_end": "int64"})
-        frames = [frame for frame in self._entries.values() if len(frame)]
-        return pd.concat(frames, ignore_index=True) if frames else empty
+    def catalogue(self, before: Catalogue) -> tuple[Catalogue, dict[str, tuple[str, str]]]:
+        """Add all features that can be trusted to a catalogue, the youngest last.
+
+        Returns
+        -------
+        (Catalogue, dict)
+            And what the shards call each key: key -> utterance_id, view; the youngest last.
+        """
+        names: dict[str, tuple[str, str]] = {}
+        for name, content in self._contents.items():
+            before = before.plus(rows_of_shard(name, content), {name: ""})
+            for i, entry in enumerate(content.entries):
+                if i not in content.damaged:
+                    names.pop(entry.key, None)
+                    names[entry.key] = (entry.utterance_id, entry.view)
+        return before, names
 
     def _most(self, texts: list[str]) -> str:
         if not texts:
@@ -141,7 +170,7 @@ class _Found:
 
 
 def _recipe(folder: Path) -> str:
-    """Read the store's recipe; empty if it is missing or torn."""
+    """Read the store's recipe file; empty if it is missing or torn."""
     try:
         text = (folder / "recipe.json").read_text(encoding="utf-8")
         json.loads(text)
@@ -155,6 +184,41 @@ def _restore_recipe(folder: Path, found: _Found) -> list[Path]:
     text = found.recipe_json()
     torn = folder / "recipe.json"
     moved = [set_aside(folder, torn)] if torn.exists() else []
-    with atomic_write(torn) as partial:
-        partial.write_text(text, encoding="utf-8")
+    if (folder / GENERATIONS).is_dir():  # it has yet to be upgraded
+        with atomic_write(torn) as partial:
+            partial.write_text(text, encoding="utf-8")
+    else:
+        write_recipe(folder, text)
     return moved
+
+
+def _bare_rows(catalogue: Catalogue, names: dict[str, tuple[str, str]]) -> pd.DataFrame:
+    """One row per key, of what its shard calls it, the youngest last; nothing else is known."""
+    there = dict.fromkeys(hex_of(catalogue.keys[catalogue.is_place]))
+    rows = [(*called, key) for key, called in names.items() if key in there]
+    frame = pd.DataFrame(rows, columns=["utterance_id", "view", "key"], dtype="str")
+    return frame.assign(**MANIFEST, audio_sha256="", status=LIVE, message="")
+
+
+def _labelled(rows: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
+    """Take over what a manifest says of the rows' names: by corpus and name, or a unique name."""
+    if labels.empty:
+        return rows
+    labels = labels.drop_duplicates(["corpus", "utterance_id"]).reset_index(drop=True)
+    names = labels["utterance_id"]
+    unique = names[~names.duplicated(keep=False)]
+    by_name = positions(rows["utterance_id"], unique)
+    by_name[by_name >= 0] = unique.index.to_numpy()[by_name[by_name >= 0]]
+    by_both = positions(
+        joined(rows["corpus"], rows["utterance_id"]), joined(labels["corpus"], names)
+    )
+    at = np.where((rows["corpus"] == "") & (rows["file"] == ""), by_name, by_both)
+    # Of several keys of one name only the youngest's row, the last, can be what the name stands for.
+    is_elder = rows[["corpus", "utterance_id", "view"]].duplicated(keep="last").to_numpy()
+    at[is_elder] = -1
+    columns = [c for c in labels.columns if c not in {*OWN_COLUMNS, "utterance_id"}]
+    told = labels[columns].iloc[at].reset_index(drop=True)
+    for column in columns:
+        old = rows[column] if column in rows else pd.Series("", index=rows.index, dtype="str")
+        rows = rows.assign(**{column: told[column].where(pd.Series(at >= 0), old)})
+    return rows

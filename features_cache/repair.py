@@ -8,17 +8,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from features_cache.atomic import sync_file
-from features_cache.examiner import Examiner
-from features_cache.generation import GONE, LIVE, QUARANTINED, Generation, generation_path
-from features_cache.rewrite import make_batches, moved_rows, rewrite
+from features_cache.catalogue import Catalogue
+from features_cache.key_columns import Keys, from_arrow, keys_of
+from features_cache.rewrite import make_batches, rewrite
+from features_cache.snapshot import DAMAGED, LIVE, in_parts
 from features_cache.store import Store
 from features_cache.verify import StoreProblem
 
-DAMAGED = "damaged"
-"""Reason of a row whose features were damaged, and the folder of what was damaged."""
+DAMAGED_FOLDER = "damaged"
 
 _WHOLLY_LOST = frozenset({"missing_shard", "torn_shard", "foreign_shard"})
 
@@ -29,16 +31,16 @@ class Damage:
 
     Attributes
     ----------
-    lost : (shard, key) of features that cannot be trusted
+    lost : (shard, key) of features that cannot be trusted; the key as hexadecimal digits
     lost_shards : shards of which nothing can be saved
     shards : all shards that have to go, lost ones included
-    generations : numbers of torn generations
+    tables : torn snapshots and torn versions of the catalogue
     """
 
     lost: frozenset[tuple[str, str]]
     lost_shards: frozenset[str]
     shards: tuple[str, ...]
-    generations: tuple[int, ...]
+    tables: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,16 +49,14 @@ class Salvage:
 
     Attributes
     ----------
-    lost_ids : utterances whose features have to be made again; tombstones not among them
+    lost_keys : sorted, of the features that are there no more
     n_saved : utterances whose features were copied from damaged shards
     moved : damaged files, where they are now
-    generation : the store's generation afterwards
     """
 
-    lost_ids: tuple[str, ...]
+    lost_keys: Keys
     n_saved: int
     moved: tuple[Path, ...]
-    generation: Generation
 
 
 def damage(problems: Iterable[StoreProblem]) -> Damage:
@@ -66,22 +66,20 @@ def damage(problems: Iterable[StoreProblem]) -> Damage:
         lost=frozenset((p.shard, key) for p in found for key in p.keys),
         lost_shards=frozenset(p.shard for p in found if p.code in _WHOLLY_LOST),
         shards=tuple(sorted({p.shard for p in found} - {""})),
-        generations=tuple(sorted({p.generation for p in found} - {0})),
+        tables=tuple(sorted({p.table for p in found if p.table is not None})),
     )
 
 
-def salvage(store: Store, recipe_id: str, damage: Damage) -> Salvage:
+def salvage(store: Store, damage: Damage) -> Salvage:
     """Copy what is healthy out of damaged shards, publish, and move what is damaged aside.
 
-    Rows whose features are lost become quarantined with the reason ``damaged`` and keep their key:
-    the next extraction makes them again. Tombstones whose features are lost are dropped. Healthy
-    utterances of a shard that no generation names are copied into a shard of the same kind.
+    Keys whose features are lost leave the catalogue; rows of the newest snapshot that had them get
+    the status `DAMAGED` and keep their key: the next extraction makes them again.
 
     Parameters
     ----------
-    store : holding its newest whole generation (`features_cache.verify.newest_whole`); the caller
-        holds its lock
-    recipe_id : identity of the recipe
+    store : holding its newest whole snapshot and catalogue, what killed runs have left included
+        (`features_cache.store.Store.adopt`); the caller holds its lock
     damage : from `damage`
 
     Raises
@@ -89,40 +87,45 @@ def salvage(store: Store, recipe_id: str, damage: Damage) -> Salvage:
     features_cache.shard.ShardError
         There is more damage than `damage` knows, or the disk is full: nothing has changed.
     """
-    rows = store.generation.rows
-    is_hit = rows["shard"].isin(damage.shards)
-    is_lost = is_hit & _is_lost(rows, damage)
-    wanted = pd.concat([rows[is_hit & ~is_lost], _orphaned(store, damage)])
-    done = rewrite(store, make_batches(store, wanted))
-    rows_after = moved_rows(without_features(rows, is_lost), done.moved)
-    generation = store.publish(rows_after, recipe_id, done.shards)
-    files = [store.shards_folder / name for name in damage.shards]
-    files += [generation_path(store.generations_folder, number) for number in damage.generations]
+    catalogue = store.catalogue
+    is_hit = catalogue.in_shards(damage.shards)
+    is_lost = is_hit & _is_lost(catalogue, damage)
+    copied = catalogue.rows.filter(pa.array(is_hit & ~is_lost))
+    done = rewrite(store, make_batches(store, copied))
+    store.publish_catalogue(done.into(catalogue.only(~is_lost)))
+    store.supersede_torn()
+    mark_damaged(store)
+    store.show()
+    files = [*(store.shards_folder / name for name in damage.shards), *damage.tables]
     return Salvage(
-        lost_ids=tuple(rows.loc[is_lost & (rows["status"] != GONE), "utterance_id"]),
-        n_saved=len(done.moved),
+        lost_keys=catalogue.keys[is_lost],
+        n_saved=len(copied),
         moved=tuple(set_aside(store.folder, path) for path in files if path.exists()),
-        generation=generation,
     )
 
 
-def without_features(rows: pd.DataFrame, is_lost: pd.Series) -> pd.DataFrame:
-    """Take the places of lost features out of rows; `is_lost` is a mask over them."""
-    was_live = is_lost & (rows["status"] == LIVE)
-    changed = rows.assign(
-        shard=rows["shard"].mask(is_lost, ""),
-        row_start=rows["row_start"].mask(is_lost, 0),
-        row_end=rows["row_end"].mask(is_lost, 0),
-        status=rows["status"].mask(was_live, QUARANTINED),
-        reason=rows["reason"].mask(was_live, DAMAGED),
-        message=rows["message"].mask(was_live, "its features were damaged in the store"),
+def mark_damaged(store: Store) -> None:
+    """Publish a snapshot in which live rows without features are `DAMAGED`, if there are any."""
+    rows = store.snapshot.table()
+    status = rows["status"].cast(pa.large_string())
+    is_live = np.asarray(pc.equal(status, LIVE).combine_chunks(), bool)
+    places = store.catalogue.places(from_arrow(rows["key"]))
+    is_lost = pa.chunked_array([is_live & ~places.is_there])
+    if not pc.any(is_lost).as_py():
+        return
+    message = pc.if_else(
+        is_lost, "its features were damaged in the store", rows["message"].cast(pa.large_string())
     )
-    return changed[~(is_lost & (rows["status"] == GONE))]
+    rows = rows.set_column(
+        rows.column_names.index("status"), "status", pc.if_else(is_lost, DAMAGED, status)
+    )
+    rows = rows.set_column(rows.column_names.index("message"), "message", message)
+    store.publish_snapshot(in_parts(rows), store.recipe_id)
 
 
 def set_aside(folder: Path, path: Path) -> Path:
     """Move a file of a store into its folder ``damaged``, under a name that is free there."""
-    target = folder / DAMAGED / path.name
+    target = folder / DAMAGED_FOLDER / path.name
     target.parent.mkdir(exist_ok=True)
     n = 1
     while target.exists():
@@ -134,25 +137,12 @@ def set_aside(folder: Path, path: Path) -> Path:
     return target
 
 
-def _is_lost(rows: pd.DataFrame, damage: Damage) -> pd.Series:
-    pairs = zip(rows["shard"].tolist(), rows["key"].tolist(), strict=True)
-    return pd.Series(
-        [shard in damage.lost_shards or (shard, key) in damage.lost for shard, key in pairs],
-        index=rows.index,
-        dtype=bool,
-    )
-
-
-def _orphaned(store: Store, damage: Damage) -> pd.DataFrame:
-    """Places of what is healthy in damaged shards that no generation names."""
-    names = set(store.orphans()) & set(damage.shards) - damage.lost_shards
-    places = []
-    with Examiner() as examiner:
-        for name in sorted(names):
-            content = examiner.examine(store.shards_folder / name, full=True)
-            places += [
-                (entry.key, name, entry.row_start, entry.row_end)
-                for i, entry in enumerate(content.entries)
-                if i not in content.damaged
-            ]
-    return pd.DataFrame(places, columns=["key", "shard", "row_start", "row_end"])
+def _is_lost(catalogue: Catalogue, damage: Damage) -> np.ndarray:
+    is_lost = catalogue.in_shards(damage.lost_shards)
+    keys = sorted({key for _, key in damage.lost})
+    at = catalogue.find(keys_of(keys))
+    shards = catalogue.texts("shard")
+    for key, row in zip(keys, at, strict=True):
+        if row >= 0 and (shards[row], key) in damage.lost:
+            is_lost[row] = True
+    return is_lost

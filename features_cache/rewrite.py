@@ -1,7 +1,7 @@
 """Copying utterances from published shards into new ones, checksum by checksum.
 
-What `compact`, `gc` and `repair` do to shards, which never change: new ones are written, and a
-generation that names them is published. Nothing is deleted here.
+What `compact`, `gc`, `repair` and `forget` do to shards, which never change: new ones are written, and
+a catalogue that names them is published. Nothing is deleted here.
 """
 
 import dataclasses
@@ -12,8 +12,11 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from features_cache.generation import LIVE
+from features_cache.catalogue import Catalogue, catalogue_rows
+from features_cache.key_columns import from_arrow, hex_of, keys_of
 from features_cache.shard import (
     SHARD_BYTES,
     PublishedShard,
@@ -24,10 +27,8 @@ from features_cache.shard import (
 )
 from features_cache.shard_checksums import TORN
 from features_cache.shard_reading import blocks, examine, index_of
+from features_cache.snapshot import LIVE
 from features_cache.store import Store
-
-PLACE = ["shard", "row_start", "row_end"]
-_NEW = {"shard": "new_shard", "row_start": "new_start", "row_end": "new_end"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,8 @@ class Batch:
     Attributes
     ----------
     header : what it will say of itself; all its utterances come from shards that say the same
-    places : columns ``key, utterance_id, shard, row_start, row_end``, in the order of the rows
+    places : columns ``key, utterance_id, shard, row_start, row_end, made_by``, in the order of the
+        rows
     """
 
     header: ShardHeader
@@ -51,23 +53,24 @@ class Rewritten:
     Attributes
     ----------
     shards : the new shards
-    moved : one row an utterance: ``shard, row_start, row_end`` as they were, and ``new_shard,
-        new_start, new_end``
+    rows : of a catalogue, the places in them
     """
 
     shards: list[PublishedShard]
-    moved: pd.DataFrame
+    rows: pa.Table
+
+    def into(self, catalogue: Catalogue) -> Catalogue:
+        """Let a catalogue's rows point at the copies."""
+        return catalogue.plus(self.rows, {shard.name: shard.sha256 for shard in self.shards})
 
 
-def make_batches(
-    store: Store, wanted: pd.DataFrame, *, shard_bytes: int = SHARD_BYTES
-) -> list[Batch]:
+def make_batches(store: Store, wanted: pa.Table, *, shard_bytes: int = SHARD_BYTES) -> list[Batch]:
     """Distribute utterances over new shards, in the order of (shard, row_start).
 
     Parameters
     ----------
     store : whose shards to copy from
-    wanted : columns ``key, shard, row_start, row_end``; a place that stands twice is copied once
+    wanted : rows of its catalogue, places only
     shard_bytes : bytes of features that a shard may hold; more only where one utterance has more
 
     Returns
@@ -80,8 +83,7 @@ def make_batches(
     ShardError
         A shard cannot be read.
     """
-    places = wanted[["key", *PLACE]].drop_duplicates(PLACE).sort_values(PLACE)
-    places = _with_names(store, places)
+    places = _with_names(store, wanted).sort_values(["shard", "row_start"])
     names: dict[ShardHeader, list[str]] = {}
     for name in places["shard"].unique():
         names.setdefault(_header(store, name), []).append(name)
@@ -103,7 +105,7 @@ def rewrite(store: Store, batches: Sequence[Batch]) -> Rewritten:
     Returns
     -------
     Rewritten
-        The new shards are on disk; no generation names them yet.
+        The new shards are on disk; no catalogue names them yet.
 
     Raises
     ------
@@ -117,39 +119,32 @@ def rewrite(store: Store, batches: Sequence[Batch]) -> Rewritten:
             undo.callback((store.shards_folder / written[-1].name).unlink)
         undo.pop_all()
     moved = [_moved(batch, shard) for batch, shard in zip(batches, written, strict=True)]
-    empty = pd.DataFrame(columns=[*PLACE, *_NEW.values()])
-    return Rewritten(shards=written, moved=pd.concat(moved) if moved else empty)
+    return Rewritten(shards=written, rows=pa.concat_tables([catalogue_rows(keys_of([])), *moved]))
 
 
-def moved_rows(rows: pd.DataFrame, moved: pd.DataFrame) -> pd.DataFrame:
-    """Give rows their new places; rows whose place did not move stay as they are."""
-    if moved.empty:
-        return rows
-    found = rows[PLACE].merge(moved, on=PLACE, how="left")
-    is_moved = found["new_shard"].notna().to_numpy()
-    return rows.assign(
-        **{
-            old: np.where(is_moved, found[new], found[old]).astype(
-                object if old == "shard" else np.int64
-            )
-            for old, new in _NEW.items()
+def _with_names(store: Store, wanted: pa.Table) -> pd.DataFrame:
+    """Say what the snapshot calls each utterance, a live name first; empty if it has none."""
+    keys = from_arrow(wanted["key"])
+    names = store.snapshot.table(["key", "utterance_id", "status"])
+    names = names.filter(pc.is_in(names["key"].combine_chunks(), value_set=pa.array(wanted["key"])))
+    known = pd.DataFrame(
+        {
+            "key": hex_of(from_arrow(names["key"])),
+            "utterance_id": names["utterance_id"].to_pandas().astype("str"),
+            "is_live": pc.equal(names["status"].cast(pa.string()), LIVE).to_pandas(),
         }
-    ).astype({"shard": "str"})
-
-
-def _with_names(store: Store, places: pd.DataFrame) -> pd.DataFrame:
-    """Say what the generation calls each utterance, a live name first; empty if it has none."""
-    rows = store.generation.rows
-    rows = rows.loc[rows["shard"].isin(places["shard"]), [*PLACE, "utterance_id", "status"]]
-    is_live = rows.pop("status") == LIVE
-    names = pd.concat([rows[is_live], rows[~is_live]]).drop_duplicates(PLACE)
-    return places.merge(names, on=PLACE, how="left").fillna({"utterance_id": ""})
+    ).sort_values("is_live", ascending=False, kind="stable")
+    known = known.drop_duplicates("key").drop(columns="is_live")
+    columns = {n: wanted[n].cast(pa.string()).to_pandas() for n in ("shard", "made_by")}
+    numbers = {n: wanted[n].to_numpy() for n in ("row_start", "row_end")}
+    places = pd.DataFrame({"key": hex_of(keys), **columns, **numbers})
+    return places.merge(known, on="key", how="left").fillna({"utterance_id": ""})
 
 
 def _header(store: Store, name: str) -> ShardHeader:
     """Read what a shard says of itself; the recipe is the store's."""
     header = examine(store.shards_folder / name, full=False).header
-    recipe_id = store.generation.recipe_id or header.recipe_id
+    recipe_id = store.recipe_id or header.recipe_id
     return dataclasses.replace(header, recipe_id=recipe_id, recipe_json=store.recipe_json)
 
 
@@ -202,9 +197,11 @@ def _copy(file: h5py.File, places: pd.DataFrame, writer: ShardWriter) -> None:
         )
 
 
-def _moved(batch: Batch, shard: PublishedShard) -> pd.DataFrame:
-    return batch.places[PLACE].assign(
-        new_shard=shard.name,
-        new_start=[entry.row_start for entry in shard.entries],
-        new_end=[entry.row_end for entry in shard.entries],
+def _moved(batch: Batch, shard: PublishedShard) -> pa.Table:
+    return catalogue_rows(
+        keys_of(batch.places["key"]),
+        shard=shard.name,
+        row_start=[entry.row_start for entry in shard.entries],
+        row_end=[entry.row_end for entry in shard.entries],
+        made_by=batch.places["made_by"].tolist(),
     )

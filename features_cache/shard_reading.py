@@ -5,6 +5,7 @@ for a check goes through `examine`; a file that is known to have changed is give
 `Examiner <features_cache.examiner.Examiner>`, which does it in a process that may die.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ class ShardHeader:
     ----------
     recipe_id : identity of the recipe, as the store has it
     recipe_json : the resolved recipe's canonical JSON
-    versions_json : package versions that made the features, as JSON
+    versions_json : package versions that made the features, and the decoder's revision, as JSON
     engine : what ran the network, such as ``keras-tensorflow``
     dtype : ``float16`` or ``float32``, the type of ``/features``
     feature_dim : number of columns of ``/features``
@@ -42,6 +43,11 @@ class ShardHeader:
     engine: str
     dtype: str
     feature_dim: int
+
+    @property
+    def decoder(self) -> str:
+        """What decoded the audio, and its revision; empty where the shard does not say."""
+        return str(json.loads(self.versions_json or "{}").get("decoder", ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

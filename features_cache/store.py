@@ -1,84 +1,74 @@
-"""Stores: the shards of one recipe and the generations that name them.
+"""Stores: the shards of one recipe, a catalogue of what exists, and snapshots of what is wanted.
 
 Layout of a store's folder (``docs/store-format.md``)::
 
-    recipe.json              the recipe, as canonical JSON
+    recipe.json              the format, and the recipe as canonical JSON
     shards/<time>-<id>.h5    immutable, one writer each
-    generations/<n>.parquet  immutable
-    store.h5                 the newest generation as one file for plain h5py
+    catalogue/<n>.parquet    what exists: a place, or a reason, per key; the newest whole one counts
+    snapshots/<n>.parquet    what is wanted: a row per (corpus, utterance, view); immutable
+    store.h5                 a snapshot joined with a catalogue, for plain h5py
     lock                     held by the one writer
 
 >>> from features_cache.store import Store  # doctest: +SKIP
 >>> Store(Path("runs/features/0123456789abcdef")).stack("03a01Fa")  # doctest: +SKIP
 """
 
+import json
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from features_cache import format_1
 from features_cache.atomic import PARTIAL, atomic_write
-from features_cache.generation import (
-    GONE,
-    LIVE,
-    ROW_GROUP,
-    Generation,
-    as_table,
-    numbers,
-    publish_generation,
-    read_generation,
-    same_rows,
-)
-from features_cache.index_file import index_generation, write_index_file
+from features_cache.catalogue import Catalogue, catalogue_rows, publish_catalogue, read_catalogue
+from features_cache.index_file import index_numbers, write_index_file
+from features_cache.key_columns import KEY, from_arrow, hex_of, keys_of
 from features_cache.keys import CLEAN, file_sha256
-from features_cache.lookup import positions
-from features_cache.shard import (
-    PublishedShard,
-    ShardEntry,
-    ShardError,
-    open_shard,
-    read_entries,
-    read_header,
+from features_cache.numbered import numbers
+from features_cache.places import Place, Places
+from features_cache.shard import PublishedShard, ShardError, open_shard
+from features_cache.shard_reading import ShardContent, examine
+from features_cache.snapshot import (
+    LIVE,
+    Snapshot,
+    as_frame,
+    in_parts,
+    publish_snapshot,
+    read_snapshot,
 )
+
+FORMAT = 2
 
 OPEN_SHARDS = 16
 """Shard files that a reader keeps open; a small part of the usual limit of 1024 descriptors."""
 
 _DATASETS = ("features", "segment_start", "segment_end")
-"""Datasets of a shard, one entry a segment."""
+"""Datasets of a shard, one entry per segment."""
 
 
 class StoreError(OSError):
     """A store is missing, belongs to another recipe, or does not hold what was asked for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where the features of one key are: rows ``row_start:row_end`` of a shard."""
-
-    COLUMNS: ClassVar = ("key", "shard", "row_start", "row_end")
-    """Columns of a table of places."""
-
-    shard: str
-    row_start: int
-    row_end: int
-
-
 class Store:
     """One recipe's features on disk.
 
-    A reader holds the generation that was newest when it was opened, or the one asked for.
+    A reader holds the snapshot that was newest when it was opened, or the one asked for, and the
+    newest catalogue. It reads format 1 as well, and writes nothing.
 
     Parameters
     ----------
     folder : the store's folder
-    generation : number of the generation to hold; the newest by default
+    snapshot : number of the snapshot to hold; the newest by default
 
     Raises
     ------
@@ -86,36 +76,31 @@ class Store:
         The folder holds no store.
     """
 
-    def __init__(self, folder: Path, *, generation: int | None = None) -> None:
+    def __init__(self, folder: Path, *, snapshot: int | None = None) -> None:
         self.folder = folder
-        recipe_file = folder / "recipe.json"
-        try:
-            self.recipe_json = recipe_file.read_text(encoding="utf-8")
-        except FileNotFoundError as error:
-            message = (
-                f"{folder} holds no store (no recipe.json); expected a folder that 'emostack "
-                "extract' made; extract first, or give the right --workdir and --recipe"
-            )
-            raise StoreError(message) from error
-        self.generation = read_generation(self.generations_folder, generation)
+        self.format, self.recipe_json = read_recipe(folder)
+        if self.format == 1:
+            self.snapshot, self.catalogue = format_1.read(folder, snapshot)
+        else:
+            self.snapshot = read_snapshot(self.snapshots_folder, snapshot)
+            self.catalogue = read_catalogue(self.catalogue_folder)
         self._open: OrderedDict[str, dict[str, h5py.Dataset]] = OrderedDict()
-        self._places: dict[tuple[str, str], list[Place]] | None = None
 
     @classmethod
     def create(cls, folder: Path, recipe_json: str) -> Self:
-        """Open the store of a recipe, making its folder if there is none.
+        """Open the store of a recipe for writing, making its folder if there is none.
+
+        A store of format 1 becomes one of format 2; no feature is touched. The lock's holder only.
 
         Raises
         ------
         StoreError
             The folder is a store of another recipe.
         """
-        for part in (folder / "shards", folder / "generations"):
-            part.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "recipe.json").exists():
-            with atomic_write(folder / "recipe.json") as partial:
-                partial.write_text(recipe_json, encoding="utf-8")
-        store = cls(folder)
+            write_recipe(folder, recipe_json)
+        store = cls.for_writing(folder)
         if store.recipe_json != recipe_json:
             message = (
                 f"{folder} is the store of another recipe; expected the recipe that was asked for; "
@@ -124,15 +109,63 @@ class Store:
             raise StoreError(message)
         return store
 
+    @classmethod
+    def for_writing(cls, folder: Path, *, snapshot: int | None = None) -> Self:
+        """Open a store that is there, of whatever recipe, for writing. The lock's holder only.
+
+        Parameters
+        ----------
+        folder : the store's folder
+        snapshot : number of the one to hold, 0 for none, for whoever repairs the store; by default the
+            newest, and then none may be torn that has to be upgraded
+
+        Raises
+        ------
+        features_cache.numbered.TableError
+            The newest snapshot is torn.
+        """
+        format_, recipe_json = read_recipe(folder)
+        if format_ == 1:
+            format_1.upgrade(folder, passing_over_torn=snapshot is not None)
+            write_recipe(folder, recipe_json)  # from here on the store is one of format 2
+        format_1.remove(folder)
+        for part in ("shards", "catalogue", "snapshots"):
+            (folder / part).mkdir(exist_ok=True)
+        store = cls(folder, snapshot=snapshot)
+        store.catalogue = read_catalogue(store.catalogue_folder, whole=True)
+        return store
+
     @property
     def shards_folder(self) -> Path:
         """Folder of the shards."""
         return self.folder / "shards"
 
     @property
-    def generations_folder(self) -> Path:
-        """Folder of the generations."""
-        return self.folder / "generations"
+    def catalogue_folder(self) -> Path:
+        """Folder of the catalogue's versions."""
+        return self.folder / "catalogue"
+
+    @property
+    def snapshots_folder(self) -> Path:
+        """Folder of the snapshots; in format 1, of the generations that are read as such."""
+        return self.folder / (format_1.GENERATIONS if self.format == 1 else "snapshots")
+
+    @property
+    def recipe_id(self) -> str:
+        """Identity of the recipe, as the store has it; empty while it holds nothing."""
+        return self.snapshot.recipe_id or self.catalogue.recipe_id
+
+    @property
+    def snapshots(self) -> list[int]:
+        """Numbers of the snapshots on disk, ascending."""
+        return numbers(self.snapshots_folder)
+
+    def read_snapshot(self, number: int) -> Snapshot:
+        """Open another snapshot of the store; see `features_cache.snapshot.read_snapshot`."""
+        read = format_1.read_generation if self.format == 1 else read_snapshot
+        return read(self.snapshots_folder, number)
+
+    # Reading
 
     def stack(self, utterance_id: str, view: str = CLEAN) -> NDArray[np.floating]:
         """Segment features of one utterance in time order.
@@ -150,205 +183,315 @@ class Store:
         Raises
         ------
         StoreError
-            The held generation has no such utterance, or more than one of that name.
+            The held snapshot has no such utterance, or more than one of that name; or its features
+            have been lost since.
         """
-        return self.read(self._place(utterance_id, view))
+        return self.read(self.place(utterance_id, view))
+
+    def place(self, utterance_id: str, view: str = CLEAN) -> Place:
+        """Say where one utterance's features are; see `stack`."""
+        rows = self.snapshot.table(["key", "status"], view=view, utterance_id=utterance_id)
+        rows = rows.filter(pc.equal(rows["status"].cast(pa.string()), LIVE))
+        if len(rows) != 1:
+            seen = "several utterances" if len(rows) else "no utterance"
+            message = (
+                f"snapshot {self.snapshot.number} of {self.folder} has {seen} named "
+                f"{utterance_id!r} in view {view!r}; expected one; look at 'emostack store ls'"
+            )
+            raise StoreError(message)
+        found = self.catalogue.places(from_arrow(rows["key"]))[0]
+        if not found.shard:
+            message = (
+                f"the features of {utterance_id!r} that snapshot {self.snapshot.number} of "
+                f"{self.folder} names are there no more; expected a place in its catalogue; extract "
+                "again, or run 'emostack store repair'"
+            )
+            raise StoreError(message)
+        return found
 
     def read(self, place: Place) -> NDArray[np.floating]:
-        """Rows at a place: shape (n_segments, feature_dim)."""
-        rows: NDArray[np.floating] = self._shard(place.shard)["features"][
-            place.row_start : place.row_end
-        ]
+        """Rows at a place: shape (n_segments, feature_dim).
+
+        Raises
+        ------
+        features_cache.shard.ShardError
+            The shard is missing, also by the newest catalogue.
+        """
+        datasets, place = self._shard(place)
+        rows: NDArray[np.floating] = datasets["features"][place.row_start : place.row_end]
         return rows
 
     def read_times(self, place: Place) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Read the starts and ends of the segments at a place, seconds in the utterance."""
-        shard = self._shard(place.shard)
+        datasets, place = self._shard(place)
         rows = slice(place.row_start, place.row_end)
-        return shard["segment_start"][rows], shard["segment_end"][rows]
+        return datasets["segment_start"][rows], datasets["segment_end"][rows]
 
-    def known_places(self) -> pd.DataFrame:
-        """Say where everything is that the newest generation or a published shard holds.
+    def places(self, keys: Iterable[str]) -> Places:
+        """Say where the features of some keys (hexadecimal digits) are."""
+        return self.catalogue.places(keys_of(pd.Series(keys, dtype="str")))
 
-        Shards that no generation has named are what a run left that was killed before it could
-        publish: their features are whole and count as already there.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns ``key, shard, row_start, row_end``; where a key stands twice, the first counts.
-        """
-        rows = self.generation.rows
-        there = {path.name for path in self.shards_folder.glob("*.h5")}
-        is_there = rows["shard"].isin(there).to_numpy(copy=True)
-        is_gone = (rows["status"] == GONE).to_numpy(bool)
-        tombs = rows.loc[is_gone, "key"]
-        # A tombstone counts only where nobody else has its key.
-        in_use = rows.loc[(positions(rows["key"], tombs) >= 0) & ~is_gone & is_there, "key"]
-        is_there[np.flatnonzero(is_gone)[positions(tombs, in_use) >= 0]] = False
-        named = rows[list(Place.COLUMNS)]
-        found = self.orphaned(self.orphans())[list(Place.COLUMNS)]
-        if is_there.all() and found.empty:
-            return named
-        return pd.concat([named[is_there], found], ignore_index=True)
-
-    def orphaned(self, names: Iterable[str]) -> pd.DataFrame:
-        """Say what is in shards of killed runs.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns ``utterance_id, view, key, shard, row_start, row_end``; of shards that can be
-            read and are of this recipe.
-        """
-        found = [
-            (entry.utterance_id, entry.view, entry.key, name, entry.row_start, entry.row_end)
-            for name in names
-            for entry in self._entries_of_orphan(name)
-        ]
-        columns = ("utterance_id", "view", *Place.COLUMNS)
-        kinds = {name: "int64" if name.startswith("row_") else "str" for name in columns}
-        return pd.DataFrame(found, columns=list(columns)).astype(kinds)
-
-    def _entries_of_orphan(self, name: str) -> tuple[ShardEntry, ...]:
-        path = self.shards_folder / name
-        try:
-            is_ours = read_header(path).recipe_json == self.recipe_json
-            return read_entries(path) if is_ours else ()
-        except (ShardError, KeyError):  # `verify` tells of it; it must not stop a night
-            return ()
-
-    def orphans(self) -> list[str]:
-        """Names of published shards that no generation up to the held one has named."""
-        names = (path.name for path in self.shards_folder.glob("*.h5"))
-        known = {*self.generation.shards, *self.generation.retired}
-        return sorted(name for name in names if name not in known)
-
-    def remove_stale_partials(self) -> list[str]:
-        """Delete what dead writers left unfinished; only the lock's holder may call this."""
-        stale = [
-            path
-            for folder in (self.folder, self.shards_folder, self.generations_folder)
-            for path in folder.glob(f".*{PARTIAL}")
-        ]
-        for path in stale:
-            path.unlink(missing_ok=True)
-        return [path.name for path in stale]
-
-    def publish(
-        self,
-        rows: pd.DataFrame,
-        recipe_id: str,
-        new_shards: Iterable[PublishedShard] = (),
-        *,
-        audio: Mapping[str, str] | None = None,
-        spent: Iterable[str] = (),
-    ) -> Generation:
-        """Publish the next generation and ``store.h5``; the lock's holder only.
-
-        Rows that say the same as the held generation publish nothing, unless a newer one is on disk,
-        which then is torn: no number ever stands for two generations.
+    def live(self, columns: Sequence[str] | None = None, view: str | None = None) -> pd.DataFrame:
+        """Rows of the held snapshot whose features were and are there, and where they are.
 
         Parameters
         ----------
-        rows : the whole table of the next generation
-        recipe_id : identity of the recipe
-        new_shards : shards written since the held generation; orphans that `rows` names are hashed
-        audio : corpus -> absolute folder of its files, where that is new
-        spent : shards that no generation has named, whose features are all in others, too
+        columns : of the snapshot; all by default
+        view : only this one
 
         Returns
         -------
-        Generation
-            The new one, or the held one if nothing changed.
+        pandas.DataFrame
+            These columns, then ``shard, row_start, row_end``.
         """
-        table = as_table(rows)
-        before = self.generation
-        hashes: Mapping[str, str] = {
-            **before.shards,
-            **{shard.name: shard.sha256 for shard in new_shards},
-        }
-        named = set(table["shard"].unique().to_pylist()) - {""}
-        folders = {**before.audio, **(audio or {})}
-        is_newest = before.number == (numbers(self.generations_folder) or [-1])[-1]
-        if not is_newest or folders != before.audio or not same_rows(table, before):
-            self.generation = publish_generation(
-                self.generations_folder,
-                table,
-                parent=before.number,
-                recipe_id=recipe_id,
-                shards={
-                    name: hashes.get(name) or file_sha256(self.shards_folder / name)
-                    for name in sorted(named)
-                },
-                retired=self._retired(named, spent),
-                audio=folders,
-            )
-            self._places = None
-        self.show()
-        return self.generation
+        names = list(self.snapshot.columns if columns is None else columns)
+        at, places = self._live_rows(view)
+        rows = as_frame(self.snapshot.table(names, view=view).take(pa.array(at)))
+        return rows.assign(
+            shard=places.shard.astype("str"), row_start=places.row_start, row_end=places.row_end
+        )
 
-    def show(self) -> None:
-        """Bring ``store.h5`` up to the held generation, if it shows another one."""
-        index = self.folder / "store.h5"
-        if index_generation(index) != self.generation.number:
-            write_index_file(index, self.generation)
-
-    def _retired(self, named: set[str], spent: Iterable[str]) -> tuple[str, ...]:
-        """Shards on disk that nobody will need whom the next generation, naming `named`, serves."""
-        known = {*self.generation.shards, *self.generation.retired, *spent} - named
-        return tuple(sorted(name for name in known if (self.shards_folder / name).exists()))
+    def _live_rows(self, view: str | None = None) -> tuple[NDArray[np.int64], Places]:
+        """Rows of the snapshot, or of one view of it, that are live, and their places."""
+        table = self.snapshot.table(["key", "status"], view=view)
+        is_live = pc.equal(table["status"].cast(pa.string()), LIVE).combine_chunks()
+        at = np.flatnonzero(np.asarray(is_live, bool))
+        places = self.catalogue.places(from_arrow(table["key"])[at])
+        if places.is_there.all():
+            return at, places
+        there = np.flatnonzero(places.is_there)
+        return at[there], places.take(there)
 
     def close(self) -> None:
         """Close the shard files that reading opened."""
         while self._open:
             self._close_one()
 
-    def _place(self, utterance_id: str, view: str) -> Place:
-        if self.generation.n_rows > ROW_GROUP:
-            places = _places_by_name(self.generation.find(utterance_id))
-        else:  # a small generation is read once, of a large one only a part
-            if self._places is None:
-                self._places = _places_by_name(self.generation.rows)
-            places = self._places
-        found = places.get((utterance_id, view), [])
-        if len(found) != 1:
-            seen = "several utterances" if found else "no utterance"
-            message = (
-                f"generation {self.generation.number} of {self.folder} has {seen} named "
-                f"{utterance_id!r} in view {view!r}; expected one; look at 'emostack store ls'"
-            )
-            raise StoreError(message)
-        return found[0]
-
     def _close_one(self, *, last: bool = True) -> None:
         self._open.popitem(last=last)[1]["features"].file.close()
 
-    def _shard(self, name: str) -> dict[str, h5py.Dataset]:
+    def _shard(self, place: Place) -> tuple[dict[str, h5py.Dataset], Place]:
+        """Open a shard, or, where it has been replaced meanwhile, the one that has its rows now."""
+        if place.shard not in self._open and not (self.shards_folder / place.shard).is_file():
+            place = self._moved(place)
+        name = place.shard
         if name in self._open:
             self._open.move_to_end(name)
-            return self._open[name]
-        path = self.shards_folder / name
-        if not path.exists():
-            message = (
-                f"shard {name} is missing from {self.shards_folder}; generation "
-                f"{self.generation.number} names it; restore the file, or extract again"
-            )
-            raise ShardError(message)
-        file = open_shard(path)
+            return self._open[name], place
+        file = open_shard(self.shards_folder / name)
         # Held, since to find a dataset by name takes ten times as long as to read a segment.
         self._open[name] = {column: file[column] for column in _DATASETS}
         while len(self._open) > OPEN_SHARDS:
             self._close_one(last=False)
-        return self._open[name]
+        return self._open[name], place
+
+    def _moved(self, place: Place) -> Place:
+        """Look a missing place up in the held catalogue, then in the newest one."""
+        for is_again in (False, True):
+            if is_again:
+                self.catalogue = read_catalogue(self.catalogue_folder)
+            found = self.catalogue.places(np.array([place.key], KEY))[0]
+            if found.shard and (self.shards_folder / found.shard).exists():
+                return found
+        message = (
+            f"shard {place.shard} is missing from {self.shards_folder}; catalogue "
+            f"{self.catalogue.number} has no other place for its features; restore the file, or "
+            "extract again"
+        )
+        raise ShardError(message)
+
+    # Writing: the lock's holder only
+
+    def orphans(self) -> list[str]:
+        """Names of published shards that the catalogue does not know: what a killed run has left."""
+        names = (path.name for path in self.shards_folder.glob("*.h5"))
+        known = {*self.catalogue.shards, *self.catalogue.retired}
+        return sorted(name for name in names if name not in known)
+
+    def adopt(self, withdrawn: Collection[str] = ()) -> None:
+        """Take into the held catalogue what killed runs have left, the youngest shard first.
+
+        Features that are there already stay, unless a decoder's withdrawn revision made them.
+        Nothing is written: the next catalogue that is published has it.
+
+        Parameters
+        ----------
+        withdrawn : revisions of decoders whose features and reasons do not count any more
+        """
+        catalogue = self.catalogue
+        stays = catalogue.is_place & ~catalogue.made_by(withdrawn)
+        orphans = self.orphans()
+        for name in reversed(orphans):
+            found = self._entries_of_orphan(name)
+            if found is None:
+                continue
+            at = catalogue.find(from_arrow(found["key"]))
+            is_new = ~np.isin(at, np.flatnonzero(stays))
+            if is_new.any():
+                catalogue = catalogue.plus(found.filter(pa.array(is_new)), {name: ""})
+                stays = catalogue.is_place & ~catalogue.made_by(withdrawn)
+            else:  # a compaction or a merge was killed: all of it is there
+                catalogue = catalogue.with_retired(name)
+        self.catalogue = catalogue
+
+    def on_disk(self) -> Catalogue:
+        """Give the held catalogue, but for places in shards that are not there."""
+        there = {path.name for path in self.shards_folder.glob("*.h5")}
+        gone = self.catalogue.named_shards() - there
+        return self.catalogue.only(~self.catalogue.in_shards(gone)) if gone else self.catalogue
+
+    def _entries_of_orphan(self, name: str) -> pa.Table | None:
+        try:
+            content = examine(self.shards_folder / name, full=False)
+        except ShardError:  # `verify` tells of it; it must not stop a night
+            return None
+        if content.damaged or content.header.recipe_json != self.recipe_json:
+            return None
+        return rows_of_shard(name, content)
+
+    def remove_stale_partials(self) -> list[str]:
+        """Delete what dead writers left unfinished."""
+        folders = (self.folder, self.shards_folder, self.catalogue_folder, self.snapshots_folder)
+        stale = [path for folder in folders for path in folder.glob(f".*{PARTIAL}")]
+        for path in stale:
+            path.unlink(missing_ok=True)
+        return [path.name for path in stale]
+
+    def publish_catalogue(self, catalogue: Catalogue, recipe_id: str = "") -> None:
+        """Publish what exists; it is held from then on.
+
+        Nothing is published where the newest version on disk says the same.
+
+        Parameters
+        ----------
+        catalogue : made of the held one
+        recipe_id : identity of the recipe; by default as the store has it
+        """
+        newest = (numbers(self.catalogue_folder) or [0])[-1]
+        if catalogue.is_published and catalogue.number == newest:
+            return
+        named = catalogue.named_shards()
+        known = {*self.catalogue.shards, *catalogue.shards, *catalogue.retired} - named
+        ready = replace(
+            catalogue,
+            recipe_id=recipe_id or self.recipe_id,
+            shards={
+                name: catalogue.shards.get(name) or file_sha256(self.shards_folder / name)
+                for name in sorted(named)
+            },
+            retired=tuple(sorted(n for n in known if (self.shards_folder / n).exists())),
+        )
+        before = read_catalogue(self.catalogue_folder)
+        retired = {name for name in before.retired if (self.shards_folder / name).exists()}
+        is_same = (
+            ready.number == before.number == newest > 0
+            and (ready.shards, {*ready.retired}) == (before.shards, retired)
+            and ready.has_rows_of(before)
+        )
+        self.catalogue = before if is_same else publish_catalogue(self.catalogue_folder, ready)
+
+    def publish_snapshot(
+        self, parts: Iterable[pa.Table], recipe_id: str, *, audio: Mapping[str, str] | None = None
+    ) -> None:
+        """Publish what is wanted from now on; it is held from then on.
+
+        Parameters
+        ----------
+        parts : its rows, sorted, see `features_cache.snapshot.publish_snapshot`
+        recipe_id : identity of the recipe
+        audio : corpus -> absolute folder of its files, where that is new
+        """
+        about = Snapshot(
+            parent=self.snapshot.number,
+            recipe_id=recipe_id,
+            audio={**self.snapshot.audio, **(audio or {})},
+        )
+        self.snapshot = publish_snapshot(self.snapshots_folder, parts, about)
+
+    def supersede_torn(self) -> None:
+        """Publish the held snapshot again above torn ones: no number ever stands for two snapshots."""
+        if self.snapshots and self.snapshots[-1] > self.snapshot.number > 0:
+            self.publish_snapshot(in_parts(self.snapshot.table()), self.recipe_id)
+
+    def show(self, *, again: bool = False) -> None:
+        """Bring ``store.h5`` up to what is held, if it names other numbers, or in any case `again`."""
+        index = self.folder / "store.h5"
+        here = (self.snapshot.number, self.catalogue.number)
+        if not again and index_numbers(index) == here:
+            return
+        at, places = self._live_rows()
+
+        def column(name: str) -> pa.Array:  # one at a time: a million rows take their room
+            if name == "shard":
+                return pa.array(places.shard.astype("str"), pa.large_string())
+            texts = self.snapshot.table([name])[name].take(pa.array(at)).combine_chunks()
+            if name == "key":
+                return pa.array(hex_of(from_arrow(texts)), pa.large_string())
+            return texts.cast(pa.large_string())
+
+        write_index_file(index, column, places, here, self.recipe_id)
 
 
-def _places_by_name(rows: pd.DataFrame) -> dict[tuple[str, str], list[Place]]:
-    """Utterance and view -> places of the live rows of that name, usually one."""
-    live = rows[rows["status"] == LIVE]
-    columns = ("utterance_id", "view", "shard", "row_start", "row_end")
-    places: dict[tuple[str, str], list[Place]] = {}
-    for name, view, shard, start, end in zip(*(live[c].tolist() for c in columns), strict=True):
-        place = Place(shard=shard, row_start=start, row_end=end)
-        places.setdefault((name, view), []).append(place)
-    return places
+def write_recipe(folder: Path, recipe_json: str) -> None:
+    """Write ``recipe.json``, atomically: the store's format, and the recipe."""
+    with atomic_write(folder / "recipe.json") as partial:
+        partial.write_text(f'{{"format":{FORMAT},"recipe":{recipe_json}}}', encoding="utf-8")
+
+
+def read_recipe(folder: Path) -> tuple[int, str]:
+    """Read a store's format, and its recipe as canonical JSON.
+
+    Raises
+    ------
+    StoreError
+        The folder holds no store, or one of a later format.
+    """
+    file = folder / "recipe.json"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        message = (
+            f"{folder} holds no store (no recipe.json); expected a folder that 'emostack "
+            "extract' made; extract first, or give the right --workdir and --recipe"
+        )
+        raise StoreError(message) from error
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise StoreError(_odd_recipe(file, str(error))) from error
+    if not isinstance(found, dict) or "recipe" not in found:
+        return 1, text
+    if found.get("format") != FORMAT:
+        raise StoreError(_odd_recipe(file, f"format {found.get('format')!r}"))
+    return FORMAT, json.dumps(found["recipe"], sort_keys=True, separators=(",", ":"))
+
+
+def _odd_recipe(file: Path, seen: str) -> str:
+    return (
+        f"{file} cannot be read ({seen}); expected a store of format 1 or {FORMAT}; run 'emostack "
+        "store rebuild' if it is damaged, or read it with the version that wrote it"
+    )
+
+
+def rows_of_shard(name: str, content: ShardContent) -> pa.Table:
+    """Make the catalogue's rows of what is sound in a shard."""
+    entries = [e for i, e in enumerate(content.entries) if i not in content.damaged]
+    return catalogue_rows(
+        keys_of([entry.key for entry in entries]),
+        shard=name,
+        row_start=[entry.row_start for entry in entries],
+        row_end=[entry.row_end for entry in entries],
+        made_by=content.header.decoder,
+    )
+
+
+def rows_of_shards(shards: Iterable[PublishedShard], made_by: str = "") -> pa.Table:
+    """Make the catalogue's rows of shards that have just been written."""
+    pairs = [(entry, shard.name) for shard in shards for entry in shard.entries]
+    return catalogue_rows(
+        keys_of([entry.key for entry, _ in pairs]),
+        shard=[name for _, name in pairs],
+        row_start=[entry.row_start for entry, _ in pairs],
+        row_end=[entry.row_end for entry, _ in pairs],
+        made_by=made_by,
+    )

@@ -1,24 +1,22 @@
 """Is the store whole? Quick: files, attributes and index. Full: every byte that a reader gets."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from features_cache.catalogue import read_catalogue
 from features_cache.examiner import Examiner, ExaminerError
-from features_cache.generation import (
-    Generation,
-    GenerationError,
-    generation_path,
-    numbers,
-    read_generation,
-    read_table,
-)
-from features_cache.index_file import index_generation
+from features_cache.index_file import index_numbers, index_shards
+from features_cache.key_columns import Keys, from_arrow, hex_of, keys_of
 from features_cache.keys import file_sha256
+from features_cache.numbered import TableError, numbers, read_metadata, read_table, table_path
 from features_cache.shard_reading import ShardContent, examine
+from features_cache.snapshot import LIVE
 from features_cache.store import Store
 
 N_NAMES = 3
@@ -31,13 +29,14 @@ class StoreProblem:
 
     Attributes
     ----------
-    code : ``torn_generation``, ``missing_shard``, ``torn_shard``, ``foreign_shard``,
-        ``wrong_rows``, ``changed_shard``, ``damaged_utterance`` or ``stale_index``
+    code : ``torn_snapshot``, ``torn_catalogue``, ``missing_shard``, ``torn_shard``,
+        ``foreign_shard``, ``wrong_rows``, ``changed_shard``, ``damaged_utterance``, ``no_place`` (a
+        live row whose features are nowhere) or ``stale_index``
     message : what was seen, in words
     shard : the shard file's name, if it is about one
-    utterance_ids : all who are hit, by the names that the newest whole generation gives them
-    keys : their keys, as that generation has them
-    generation : number of the generation, if it is about one
+    utterance_ids : all who are hit, by the names that the newest whole snapshot gives them
+    keys : their keys, hexadecimal, as the catalogue has them
+    table : file of the snapshot or of the catalogue's version, if it is about one
     """
 
     code: str
@@ -45,7 +44,7 @@ class StoreProblem:
     shard: str = ""
     utterance_ids: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
-    generation: int = 0
+    table: Path | None = None
 
 
 def verify(
@@ -53,13 +52,13 @@ def verify(
 ) -> Iterator[StoreProblem]:
     """Yield everything that is wrong with a store.
 
-    Shards that no row names any more are passed over. Those of a run that was killed before it could
-    publish are looked at, but are nothing wrong in themselves.
+    Retired shards are passed over. Those of a run that was killed before it could publish are looked
+    at, but are nothing wrong in themselves.
 
     Parameters
     ----------
-    folder : the store's folder; its newest generation that can be read is the measure
-    full : read every row of every generation and shard and compare checksums, too
+    folder : the store's folder; its newest snapshot and catalogue that can be read are the measure
+    full : read every row of every table and shard and compare checksums, too
     examiner : who looks into shards that may be damaged; one of its own by default
 
     Raises
@@ -69,75 +68,132 @@ def verify(
     features_cache.examiner.ExaminerError
         The process that looks into damaged shards cannot be started.
     """
-    index = folder / "store.h5"  # before the generations: a run may publish one meanwhile
-    shown = index_generation(index) if index.exists() else None
-    torn = list(torn_generations(folder / "generations", full=full))
-    yield from torn
-    store = Store(folder, generation=newest_whole(folder / "generations"))
-    rows = store.generation.rows
-    positions = rows.groupby("shard", sort=False).indices
+    index = folder / "store.h5"  # before the tables: a run may publish one meanwhile
+    shown = index_numbers(index) if index.exists() else (0, 0)
+    store = open_whole(folder)
+    yield from torn_tables(store, full=full)
+    names = _Names(store)
     with ExitStack() as stack:
         examiner = examiner or stack.enter_context(Examiner())
-        for name in sorted({*store.generation.shards, *store.orphans()}):
-            mine = rows.iloc[positions.get(name, [])]
-            yield from _ShardCheck(store, name, mine, full=full).problems(examiner)
-    yield from _stale_index(shown, store.generation)
+        shards = store.catalogue.texts("shard")
+        order = np.argsort(shards, kind="stable")
+        for name in sorted({*store.catalogue.shards, *store.orphans()}):
+            first, last = (np.searchsorted(shards[order], name, side) for side in ("left", "right"))
+            yield from _ShardCheck(store, name, order[first:last], names, full=full).problems(
+                examiner
+            )
+    yield from _without_place(store)
+    yield from _stale_index(index, shown, store)
 
 
-def _stale_index(shown: int | None, newest: Generation) -> Iterator[StoreProblem]:
-    """Tell if ``store.h5`` is of no use; `shown` is the generation it shows, None without a file.
+def _without_place(store: Store) -> Iterator[StoreProblem]:
+    rows = store.snapshot.table(["utterance_id", "key", "status"])
+    rows = rows.filter(pc.equal(rows["status"].cast(pa.string()), LIVE))
+    keys = from_arrow(rows["key"])
+    lost = np.flatnonzero(~store.catalogue.places(keys).is_there)
+    if len(lost):
+        ids = rows["utterance_id"].take(lost).to_pylist()
+        yield _problem(
+            "no_place",
+            "no shard has their features",
+            list(zip(ids, hex_of(keys[lost]), strict=True)),
+        )
 
-    A run that is killed after it published a generation leaves the index at the one before: behind,
-    but whole, and the next run brings it up.
+
+def _stale_index(index: Path, shown: tuple[int, int], store: Store) -> Iterator[StoreProblem]:
+    """Tell if ``store.h5`` is of no use.
+
+    A run that is killed after it published leaves it at what was before: behind, but whole, since
+    nothing that it names is deleted before it is rewritten; the next run brings it up.
+
+    Parameters
+    ----------
+    index, shown : the file, and the numbers it shows: of a snapshot and a catalogue, zeros if it
+        cannot be read
+    store : as it is now
     """
-    is_behind = (shown or 0) == newest.parent and shown != 0
-    if (shown or 0) != newest.number and not is_behind:
-        seen = f"store.h5 shows generation {shown or 0}, the newest whole one is {newest.number}"
-        yield StoreProblem(code="stale_index", message=seen)
+    snapshot, catalogue = store.snapshot.number, store.catalogue.number
+    if not snapshot or (store.snapshot.parent == 0 and not index.exists()):
+        return
+    if not (0 < shown[0] <= snapshot and shown[1] <= catalogue):
+        seen = f"it shows snapshot {shown[0]} and catalogue {shown[1]}"
+        message = f"{seen}, the newest whole ones are {snapshot} and {catalogue}"
+        yield StoreProblem(code="stale_index", message=f"store.h5: {message}")
+        return
+    known = {path.name for path in store.shards_folder.glob("*.h5")} | {*store.catalogue.shards}
+    gone = [name for name in index_shards(index) if name not in known]
+    if gone:
+        message = f"store.h5 names {len(gone)} shards that are not there (first: {gone[0]})"
+        yield StoreProblem(code="stale_index", message=message)
 
 
-def newest_whole(folder: Path) -> int:
-    """Return the number of the newest generation whose rows can be read; 0 if there is none."""
-    for number in reversed(numbers(folder)):
+def open_whole(folder: Path) -> Store:
+    """Open a store by its newest snapshot and catalogue whose rows can be read."""
+    store = Store(folder, snapshot=0)
+    for number in reversed(store.snapshots):
         try:
-            read_generation(folder, number)
-            read_table(generation_path(folder, number))
-        except GenerationError:
+            snapshot = store.read_snapshot(number)
+            read_table(table_path(store.snapshots_folder, number))
+        except TableError:
             continue
-        return number
-    return 0
+        store.snapshot = snapshot
+        break
+    if store.format > 1:
+        store.catalogue = read_catalogue(store.catalogue_folder, whole=True)
+    return store
 
 
-def torn_generations(folder: Path, *, full: bool) -> Iterator[StoreProblem]:
-    """Yield the generations whose footer cannot be read; nor rows: the newest's, or in full all."""
-    known = numbers(folder)
-    for number in known:
-        try:
-            read_generation(folder, number)
-            if full or number == known[-1]:
-                read_table(generation_path(folder, number))
-        except GenerationError as error:
-            yield StoreProblem(code="torn_generation", message=str(error), generation=number)
+def torn_tables(store: Store, *, full: bool) -> Iterator[StoreProblem]:
+    """Yield the tables whose footer cannot be read; nor rows: the newest's, or in full all."""
+    for code, folder in (
+        ("torn_snapshot", store.snapshots_folder),
+        ("torn_catalogue", store.catalogue_folder),
+    ):
+        known = numbers(folder)
+        for number in known:
+            path = table_path(folder, number)
+            try:
+                read_metadata(path)
+                if full or number == known[-1]:
+                    read_table(path)
+            except TableError as error:
+                yield StoreProblem(code=code, message=str(error), table=path)
+
+
+class _Names:
+    """What the snapshot calls the utterances that have some key."""
+
+    def __init__(self, store: Store) -> None:
+        rows = store.snapshot.table(["key", "utterance_id"])
+        keys = from_arrow(rows["key"])
+        order = np.argsort(keys, kind="stable")
+        self._keys, self._ids = keys[order], rows["utterance_id"].take(order)
+
+    def of(self, keys: Keys) -> Iterator[list[str]]:
+        """Yield the names of each key, sorted."""
+        spans = (np.searchsorted(self._keys, keys, side) for side in ("left", "right"))
+        for first, last in zip(*spans, strict=True):
+            yield sorted(set(self._ids.slice(first, last - first).to_pylist()))
 
 
 class _ShardCheck:
-    """One shard against what the generation says of it."""
+    """One shard against what the catalogue says of it."""
 
-    def __init__(self, store: Store, name: str, rows: pd.DataFrame, *, full: bool) -> None:
+    def __init__(
+        self, store: Store, name: str, rows: np.ndarray, names: _Names, *, full: bool
+    ) -> None:
         self._store, self._name, self._full = store, name, full
         self._path = store.shards_folder / name
-        self._places = list(
-            zip(
-                *(rows[c].tolist() for c in ("utterance_id", "key", "row_start", "row_end")),
-                strict=True,
-            )
-        )
+        keys = store.catalogue.keys[rows]
+        columns = (store.catalogue.rows[c].take(rows).to_pylist() for c in ("row_start", "row_end"))
+        self._places = list(zip(hex_of(keys), *columns, strict=True))
+        self._names = names
 
     def problems(self, examiner: Examiner) -> Iterator[StoreProblem]:
         if not self._path.exists():
             yield self._all("missing_shard", "the file is not there")
             return
-        recorded = self._store.generation.shards.get(self._name, "")
+        recorded = self._store.catalogue.shards.get(self._name, "")
         try:
             as_recorded = bool(self._full and recorded and file_sha256(self._path) == recorded)
             look = examine if as_recorded else examiner.examine
@@ -154,46 +210,59 @@ class _ShardCheck:
         found = [*self._damaged(content)]
         yield from found
         if is_changed and not found:
-            message = "the file's bytes are not those that the generation recorded"
+            message = "the file's bytes are not those that the catalogue recorded"
             yield StoreProblem(code="changed_shard", shard=self._name, message=message)
 
     def _is_foreign(self, content: ShardContent) -> bool:
         ids = {
             content.header.recipe_id,
-            self._store.generation.recipe_id or content.header.recipe_id,
+            self._store.recipe_id or content.header.recipe_id,
         }
         return len(ids) > 1 or content.header.recipe_json != self._store.recipe_json
 
     def _damaged(self, content: ShardContent) -> Iterator[StoreProblem]:
-        """Tell whose features are not what the generation and the checksums say."""
+        """Tell whose features are not what the catalogue and the checksums say."""
         at = {(entry.row_start, entry.row_end): i for i, entry in enumerate(content.entries)}
         damaged, wrong, told = [], [], set()
-        for utterance_id, key, *place in self._places:
+        for key, *place in self._places:
             i = at.get((place[0], place[1]), -1)
             if i in content.damaged:
-                damaged.append((utterance_id, key))
+                damaged.append(key)
                 told.add(i)
             elif i < 0 or content.entries[i].key != key:
-                wrong.append((utterance_id, key))
-        names = {key for _, key in wrong}
-        rest = (content.entries[i] for i in sorted(content.damaged - told))
-        damaged += [(e.utterance_id, e.key) for e in rest if e.key not in names]
-        if damaged:
-            yield self._about("damaged_utterance", "not what was written (checksum)", damaged)
+                wrong.append(key)
+        rest = [content.entries[i] for i in sorted(content.damaged - told)]
+        others = [entry for entry in rest if entry.key not in wrong]
+        hints = {entry.key: entry.utterance_id for entry in others}
+        if damaged or others:
+            who = [*damaged, *hints]
+            yield self._about("damaged_utterance", "not what was written (checksum)", who, hints)
         if wrong:
-            yield self._about("wrong_rows", "not where the generation says", wrong)
+            yield self._about("wrong_rows", "not where the catalogue says", wrong)
 
     def _all(self, code: str, message: str) -> StoreProblem:
-        return self._about(code, message, [(name, key) for name, key, *_ in self._places])
+        return self._about(code, message, [key for key, *_ in self._places])
 
-    def _about(self, code: str, message: str, who: Sequence[tuple[str, str]]) -> StoreProblem:
-        ids = tuple(dict.fromkeys(name for name, _ in who))
-        names = ", ".join(map(repr, ids[:N_NAMES])) + (", ..." if len(ids) > N_NAMES else "")
-        count = f"{len(ids)} utterance{'s' * (len(ids) != 1)}"
-        return StoreProblem(
-            code=code,
-            shard=self._name,
-            utterance_ids=ids,
-            keys=tuple(dict.fromkeys(key for _, key in who)),
-            message=f"{message}; {count}{': ' * bool(ids)}{names}",
-        )
+    def _about(
+        self, code: str, message: str, keys: Sequence[str], hints: Mapping[str, str] | None = None
+    ) -> StoreProblem:
+        """Make a problem of some keys; `hints` name those of which the snapshot has no name."""
+        found = zip(keys, self._names.of(keys_of(list(keys))), strict=True)
+        names = [(n, key) for key, ids in found for n in ids or [(hints or {}).get(key, "")]]
+        return _problem(code, message, names, self._name)
+
+
+def _problem(
+    code: str, message: str, who: Sequence[tuple[str, str]], shard: str = ""
+) -> StoreProblem:
+    """Make a problem of some (utterance_id, key)."""
+    ids = tuple(sorted({name for name, _ in who if name}))
+    names = ", ".join(map(repr, ids[:N_NAMES])) + (", ..." if len(ids) > N_NAMES else "")
+    count = f"{len(ids)} utterance{'s' * (len(ids) != 1)}"
+    return StoreProblem(
+        code=code,
+        shard=shard,
+        utterance_ids=ids,
+        keys=tuple(dict.fromkeys(key for _, key in who)),
+        message=f"{message}; {count}{': ' * bool(ids)}{names}",
+    )

@@ -1,3 +1,3 @@
 """The front door: command line, configuration files, run folders, Dask client, progress."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

@@ -12,7 +12,8 @@ from stages.baselines import UtteranceVectors
 from stages.dataset import Dataset
 from stages.opensmile_features import FEATURE_SETS, INSTALL, functionals_maker, is_installed
 from stages.recipe import Recipe
-from stages.recordings import Recording, recordings_of
+from stages.recordings import recordings_of
+from stages.utterance import Utterance
 from stages.vector_cache import VectorMaker, cached_vectors
 from stages.whole_utterance import whole_utterance_maker
 
@@ -65,7 +66,7 @@ def rivals_of(
 
 
 def _vectors(
-    session: Session, workdir: Workdir, maker: VectorMaker, recordings: list[Recording]
+    session: Session, workdir: Workdir, maker: VectorMaker, recordings: list[Utterance]
 ) -> np.ndarray:
     with meter(f"baseline {maker.name}", len(recordings), quiet=session.quiet) as progress:
         vectors = cached_vectors(

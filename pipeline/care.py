@@ -1,4 +1,4 @@
-"""Looking after a store: repair, gc, compact, rebuild and merge, each under the store's lock."""
+"""Looking after a store: repair, gc, compact, rebuild, merge and forget, each under the store's lock."""
 
 import dataclasses
 import json
@@ -11,26 +11,28 @@ import pandas as pd
 
 from features_cache.compact import compact
 from features_cache.gc import collect, waste
-from features_cache.generation import GONE, PLACE_COLUMNS, numbers
 from features_cache.lock import writer_lock
 from features_cache.merge import merge
 from features_cache.rebuild import rebuild
 from features_cache.repair import damage, salvage
-from features_cache.store import Store, StoreError
-from features_cache.verify import newest_whole, verify
+from features_cache.snapshot import DAMAGED, LIVE, OWN_COLUMNS
+from features_cache.store import Store, StoreError, read_recipe
+from features_cache.verify import open_whole, verify
 from pipeline.extraction import ExtractOptions, Job, extract_features
 from pipeline.session import Session
-from pipeline.stores import store_folders
+from pipeline.stores import named_snapshot, store_folders
 from pipeline.workdir import Workdir
+from reports.run_folder import snapshot_of
+from stages.frontend.decoder import WITHDRAWN
 from stages.fusing import JOINT
 from stages.recipe import recipe_from_json
 
 
 @contextmanager
-def held(folder: Path, *, generation: int | None = None) -> Iterator[Store]:
-    """Hold a store that is there for writing."""
+def held(folder: Path, *, snapshot: int | None = None) -> Iterator[Store]:
+    """Hold a store that is there for writing, by its newest snapshot or the one asked for."""
     with writer_lock(folder):
-        store = Store(folder, generation=generation)
+        store = Store.for_writing(folder, snapshot=snapshot)
         store.remove_stale_partials()
         try:
             yield store
@@ -55,30 +57,34 @@ def repair_store(
         ``n_problems, n_saved, n_lost, n_extracted, moved``, and ``left``: utterances that could not
         be extracted again.
     """
-    with held(folder, generation=newest_whole(folder / "generations")) as store:
+    with held(folder, snapshot=0) as store:
+        store.snapshot = open_whole(folder).snapshot
+        store.adopt(WITHDRAWN)
         problems = list(verify(folder, full=True))
         for problem in problems:
             session.say(f"{problem.code} {problem.shard}: {problem.message}")
-        saved = salvage(store, store.generation.recipe_id, damage(problems))
+        saved = salvage(store, damage(problems))
         recipe = recipe_from_json(store.recipe_json)
-        rows, roots = store.generation.rows, store.generation.audio
-    is_lost = rows["utterance_id"].isin(saved.lost_ids) & (rows["status"] != GONE)
+        rows, roots = store.snapshot.rows(), store.snapshot.audio
+    is_lost = rows["status"] == DAMAGED
     for corpus in rows.loc[is_lost, "corpus"].unique():
-        mine = (rows["corpus"] == corpus) & (rows["status"] != GONE)
+        mine = rows["corpus"] == corpus
         if corpus not in roots:
             session.warn(f"nobody knows where the audio of corpus {corpus!r} is; extract it again")
             continue
+        hit = mine & rows["utterance_id"].isin(rows.loc[mine & is_lost, "utterance_id"])
         job = Job(
-            manifest=_manifest(rows[mine & is_lost]),
+            manifest=_manifest(rows[hit]),
             root=Path(roots[corpus]),
             recipe=recipe,
-            elsewhere=_manifest(rows[mine & ~is_lost]),
+            elsewhere=_manifest(rows[mine & ~hit]),
         )
         if extract_features(session, workdir, job, options).was_interrupted:
             raise KeyboardInterrupt
-    bad = Store(folder).generation.quarantined
-    left = bad.loc[bad["key"].isin(rows.loc[is_lost, "key"]), "utterance_id"].unique().tolist()
-    n_lost = len(set(saved.lost_ids))
+    now = Store(folder).snapshot.rows(["utterance_id", "key", "status"])
+    is_left = now["key"].isin(rows.loc[is_lost, "key"]) & (now["status"] != LIVE)
+    left = now.loc[is_left, "utterance_id"].unique().tolist()
+    n_lost = rows.loc[is_lost, "utterance_id"].nunique()
     return {
         "store": str(folder),
         "n_problems": len(problems),
@@ -98,27 +104,24 @@ def free_space(
     Parameters
     ----------
     workdir, folder : of everything, and of the store
-    keep : newest generations to keep; the very newest loses its tombstones all the same
-    keep_trainings : keep, whole, the generations that trainings below the workdir were made from
+    keep : newest snapshots to keep
+    keep_trainings : keep the snapshots that trainings below the workdir were made from, too
     is_sure : free it
     """
     with held(folder) as store:
-        known = numbers(store.generations_folder)
+        known = store.snapshots
         trained = set(_trained(workdir, store)) if keep_trainings else set()
-        kept = {*known[-keep:-1], *trained.intersection(known)}
+        kept = {*known[-keep:], *trained.intersection(known)}
         found = waste(store, kept)
-        recipe_id = store.generation.recipe_id
-        is_to_do = is_sure and store.generation.number > 0
-        freed = collect(store, recipe_id, kept) if is_to_do else 0
+        freed = collect(store, kept) if is_sure and known else 0
     return {
         "store": str(folder),
-        "generations": list(found.generations),
-        "kept_generations": sorted({*kept, *known[-1:]}),
-        "held_by": sorted(kept),
+        "snapshots": list(found.snapshots),
+        "kept_snapshots": sorted({*kept, *known[-1:]}),
         "n_shards": len(found.shards),
         "n_utterances": len(found.utterance_ids),
         "utterance_ids": list(found.utterance_ids),
-        "n_held": len(found.held_ids),
+        "n_held": found.n_held,
         "n_damaged": found.n_damaged,
         "bytes": found.n_bytes,
         "freed_bytes": freed,
@@ -126,16 +129,15 @@ def free_space(
 
 
 def _trained(workdir: Workdir, store: Store) -> Iterator[int]:
-    """Name the generations of this store that a training below the workdir can be repeated on."""
+    """Name the snapshots of this store that a training below the workdir can be repeated on."""
     for path in workdir.runs.glob("*/run.json"):
         try:
             provenance = json.loads(path.read_text(encoding="utf-8"))["provenance"]
-            recipes, generations = (
-                str(provenance[name]).split(JOINT) for name in ("recipe_id", "generation")
-            )
-            for recipe_id, generation in zip(recipes, generations, strict=True):
-                if recipe_id == store.generation.recipe_id:
-                    yield int(generation)
+            recipes = str(provenance["recipe_id"]).split(JOINT)
+            numbers = (snapshot_of(provenance) or "").split(JOINT)
+            for recipe_id, number in zip(recipes, numbers, strict=True):
+                if recipe_id == store.recipe_id:
+                    yield int(number)
         except (OSError, ValueError, KeyError, TypeError):
             continue
 
@@ -143,19 +145,19 @@ def _trained(workdir: Workdir, store: Store) -> Iterator[int]:
 def compact_store(folder: Path) -> dict[str, Any]:
     """Copy a store's small shards together."""
     with held(folder) as store:
-        done = compact(store, store.generation.recipe_id)
-        generation = store.generation.number
-    return {"store": str(folder), **dataclasses.asdict(done), "generation": generation}
+        done = compact(store)
+        number = store.snapshot.number
+    return {"store": str(folder), **dataclasses.asdict(done), **named_snapshot(number)}
 
 
 def rebuild_store(folder: Path, labels: pd.DataFrame | None) -> dict[str, Any]:
-    """Make a store's generation anew from its shards."""
+    """Make a store's catalogue anew from its shards, and a snapshot where none can be read."""
     with writer_lock(folder):
         done = rebuild(folder, labels)
-    live = done.store.generation.live
+    live = done.store.live(["file"])
     return {
         "store": str(folder),
-        "generation": done.store.generation.number,
+        **named_snapshot(done.store.snapshot.number),
         "n_utterances": len(live),
         "n_labelled": int((live["file"] != "").sum()),
         "problems": [f"{p.code} {p.shard}: {p.message}" for p in done.problems],
@@ -182,7 +184,7 @@ def merge_stores(workdir: Workdir, sources: Sequence[Path]) -> list[dict[str, An
             )
             raise StoreError(message)
         for folder in found:
-            by_recipe.setdefault((folder / "recipe.json").read_text("utf-8"), []).append(folder)
+            by_recipe.setdefault(read_recipe(folder)[1], []).append(folder)
     return [_merge(workdir, text, folders) for text, folders in by_recipe.items()]
 
 
@@ -193,10 +195,11 @@ def _merge(workdir: Workdir, recipe_json: str, folders: list[Path]) -> dict[str,
     with writer_lock(folder):
         store = Store.create(folder, recipe_json)
         store.remove_stale_partials()
+        store.adopt(WITHDRAWN)
         done = merge(store, [Store(each) for each in folders], recipe_id)
     return {
         "store": str(folder),
-        "generation": done.generation.number,
+        **named_snapshot(store.snapshot.number),
         "n_added": done.n_added,
         "n_shards": done.n_shards,
         "conflicts": [dataclasses.asdict(conflict) for conflict in done.conflicts],
@@ -206,4 +209,4 @@ def _merge(workdir: Workdir, recipe_json: str, folders: list[Path]) -> dict[str,
 def _manifest(rows: pd.DataFrame) -> pd.DataFrame:
     """Make a manifest of rows: every utterance once, whatever its views."""
     rows = rows.drop_duplicates(["corpus", "utterance_id"])
-    return rows.drop(columns=list(PLACE_COLUMNS)).reset_index(drop=True)
+    return rows.drop(columns=list(OWN_COLUMNS)).reset_index(drop=True)

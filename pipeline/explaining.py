@@ -8,15 +8,20 @@ from typing import Any
 import pandas as pd
 
 from features_cache.audio_hashes import AudioHashes, FileState
-from features_cache.generation import GONE, LIVE, QUARANTINED, REPLACED
-from features_cache.history import history
+from features_cache.history import history, last_rows
+from features_cache.key_columns import hex_of, keys_of
 from features_cache.keys import CLEAN, content_key
+from features_cache.places import Place
 from features_cache.shard import ShardError, read_header
+from features_cache.snapshot import LIVE, PENDING, TRANSIENT, Snapshot
 from features_cache.store import Store
+from pipeline.stores import named_snapshot
 from pipeline.workdir import Workdir
 from reports.text import moment
 from stages.frontend.views.table import known_view
-from stages.plan import TRANSIENT
+
+GONE = "gone"
+"""What is said of an utterance that the newest snapshot does not have, and an older one has."""
 
 
 def explain(workdir: Workdir, folder: Path, utterance_id: str) -> list[dict[str, Any]]:
@@ -31,42 +36,44 @@ def explain(workdir: Workdir, folder: Path, utterance_id: str) -> list[dict[str,
     Returns
     -------
     list of dict
-        One a row that bears the name, tombstones last; empty if there is none.
+        One per row that bears the name; empty if no snapshot on disk has one.
     """
     store = Store(folder)
-    found = store.generation.find(utterance_id)
-    found = found.sort_values("status", key=lambda status: status == GONE, kind="stable")
-    return [_explain(workdir, store, row) for _, row in found.iterrows()]
+    snapshot, rows = last_rows(store, utterance_id)
+    return [_explain(workdir, store, snapshot, row) for _, row in rows.iterrows()]
 
 
-def _explain(workdir: Workdir, store: Store, row: pd.Series) -> dict[str, Any]:
-    root = store.generation.audio.get(row["corpus"], "")
+def _explain(workdir: Workdir, store: Store, snapshot: Snapshot, row: pd.Series) -> dict[str, Any]:
+    root = snapshot.audio.get(row["corpus"], "")
     path = Path(root) / row["file"]
-    state = _state(workdir, path)
+    place = store.places([row["key"]])[0]
+    is_gone = snapshot.number != store.snapshot.number
     return {
-        **{name: row[name] for name in ("utterance_id", "corpus", "view", "status", "reason")},
-        "message": row["message"],
+        **{name: row[name] for name in ("utterance_id", "corpus", "view", "message")},
+        "status": GONE if is_gone else row["status"],
         "path": str(path),
         "start": float(row["start"]),
         "end": float(row["end"]),
         "audio_sha256": row["audio_sha256"],
         "key": row["key"],
-        "shard": row["shard"],
-        "row_start": int(row["row_start"]),
-        "row_end": int(row["row_end"]),
-        "recipe_id": store.generation.recipe_id,
+        "shard": place.shard,
+        "row_start": place.row_start,
+        "row_end": place.row_end,
+        "recipe_id": store.recipe_id,
         "store": str(store.folder),
-        "generation": store.generation.number,
-        "made_by": _made_by(store, row["shard"]),
+        **named_snapshot(store.snapshot.number),
+        "made_by": _made_by(store, place.shard),
         "history": [asdict(event) for event in history(store, row)],
-        "next": _next(row, state),
+        "next": "leave it: it has left the manifest; 'emostack store gc' would free its features"
+        if is_gone
+        else _next(row, place, _state(workdir, path)),
     }
 
 
 def _state(workdir: Workdir, path: Path) -> FileState:
     """Look at the file as it is now; nothing is remembered of it."""
     states = AudioHashes(workdir.hashes_file).states(pd.Series([str(path)], dtype="str"))
-    return FileState(*states.iloc[0])
+    return FileState(*states.assign(sha256=hex_of(keys_of(states["sha256"]))).iloc[0])
 
 
 def _made_by(store: Store, shard: str) -> dict[str, str]:
@@ -79,12 +86,8 @@ def _made_by(store: Store, shard: str) -> dict[str, str]:
     return {"engine": header.engine, **json.loads(header.versions_json)}
 
 
-def _next(row: pd.Series, state: FileState) -> str:
+def _next(row: pd.Series, place: Place, state: FileState) -> str:
     """Say what the next extraction of the same manifest would do, and why."""
-    if row["status"] == GONE:
-        is_old = row["reason"] == REPLACED
-        why = "its utterance has other bytes now" if is_old else "it has left the manifest"
-        return f"leave it: {why}; 'emostack store gc' would free its features"
     if state.code:
         return f"quarantine it: {state.code}: {state.message}"
     view = known_view(row["view"])
@@ -92,16 +95,21 @@ def _next(row: pd.Series, state: FileState) -> str:
         return f"leave it: this version has no view {row['view']!r}"
     is_same = content_key(state.sha256, row["start"], row["end"], view.text) == row["key"]
     asked = "" if view.name == CLEAN else f", if it is asked for view {view.name}"
-    return _what_next(row, is_same=is_same) + asked
+    return _what_next(row, place, is_same=is_same) + asked
 
 
-def _what_next(row: pd.Series, *, is_same: bool) -> str:
+def _what_next(row: pd.Series, place: Place, *, is_same: bool) -> str:
+    status = row["status"]
     if not is_same:
         return "extract it again: the file's bytes are not those that the features were made from"
-    if row["status"] == LIVE:
+    if place.shard:
         return "skip it: its bytes and its range are those that the features were made from"
-    if row["status"] == QUARANTINED and row["reason"] in TRANSIENT:
-        return f"try it again: the reason {row['reason']!r} may have passed"
+    if status == PENDING:
+        return "extract it: it was wanted, and not reached"
+    if status == LIVE:
+        return "extract it again: its features are there no more"
+    if status in TRANSIENT:
+        return f"try it again: the reason {status!r} may have passed"
     return "leave it: its bytes are those that failed; --retry-quarantined would try them again"
 
 
@@ -110,17 +118,17 @@ def explanation(facts: dict[str, Any]) -> str:
     span = "to the end" if facts["end"] != facts["end"] else f"to {facts['end']:g} s"
     made_by = ", ".join(f"{name} {value}" for name, value in facts["made_by"].items())
     place = f"rows {facts['row_start']} to {facts['row_end']} of shard {facts['shard']}"
-    state = ": ".join(facts[name] for name in ("status", "reason", "message") if facts[name])
+    status = ": ".join(facts[name] for name in ("status", "message") if facts[name])
     lines = [
-        f"{facts['utterance_id']!r} of corpus {facts['corpus']!r}: {state}",
+        f"{facts['utterance_id']!r} of corpus {facts['corpus']!r}: {status}",
         f"  file     {facts['path']}, {facts['start']:g} s {span}, view {facts['view']}",
         f"  sha256   {facts['audio_sha256'] or '(not known)'}",
         f"  key      {facts['key'] or '(none)'}",
-        f"  store    {facts['store']}, generation {facts['generation']}",
+        f"  store    {facts['store']}, snapshot {facts['snapshot']}",
         f"  features {place if facts['shard'] else '(none)'}",
         *([f"  made by  {made_by}"] if made_by else []),
         *(
-            f"  {moment(e['created'])}  generation {e['generation']}: {e['what']}"
+            f"  {moment(e['created'])}  snapshot {e['snapshot']}: {e['what']}"
             for e in facts["history"]
         ),
         f"  the next extraction would {facts['next']}",

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pyarrow as pa
 
 from features_cache.audio_hashes import AudioHashes
-from features_cache.generation import empty_rows
+from features_cache.catalogue import Catalogue
 from features_cache.lock import WriterLock, writer_lock
-from features_cache.store import Place, Store
+from features_cache.snapshot import LIVE, Snapshot
+from features_cache.store import Store
 from models.engines import KERAS
 from pipeline.cluster import default_workers, open_workers, openvino_is_quicker_there
 from pipeline.extraction_words import Watch, contract_fields, tell_plan, tell_quarantined
@@ -31,6 +33,7 @@ from stages.extract import (
     extract,
     refuse_vanished,
 )
+from stages.frontend.decoder import WITHDRAWN
 from stages.frontend.views.table import views
 from stages.manifest import audio_paths, in_part
 from stages.plan import Plan, make_plan
@@ -124,6 +127,8 @@ def plan_features(
     """Say what `extract_features` would do; nothing is written but files' digests."""
     folder = workdir.store_folder(job.recipe.recipe_id)
     store = Store(folder) if (folder / "recipe.json").exists() else None
+    if store:
+        store.adopt(WITHDRAWN)  # in memory alone
     plan = _plan(session, workdir, job, store, options, None)
     tell_plan(session, plan)
     try:
@@ -132,7 +137,7 @@ def plan_features(
         refuse_vanished(plan, options.fail_threshold)
     except MostlyBrokenError as error:
         session.warn(f"this would be refused: {error}")
-    number = store.generation.number if store else 0
+    number = store.snapshot.number if store else 0
     fields = contract_fields(job.recipe, plan, None, number, 0.0)
     return Features(plan=plan, done=None, fields=fields)
 
@@ -186,9 +191,7 @@ def extract_features(
             )
             done = _carry_out(session, workdir, plan, store, job.recipe, options, run)
     tell_quarantined(session, done)
-    fields = contract_fields(
-        job.recipe, plan, done, done.generation.number, time.monotonic() - began
-    )
+    fields = contract_fields(job.recipe, plan, done, done.snapshot, time.monotonic() - began)
     stopped_by = stop.reason if done.n_left or stop.was_signal else ""
     if stopped_by:
         tell = session.say if stop.was_signal else session.warn
@@ -205,10 +208,13 @@ def extract_features(
 def _refuse_nothing(job: Job, store: Store, options: ExtractOptions) -> None:
     """Refuse a manifest without rows: it could not say whose utterances are gone."""
     is_part, is_allowed = job.elsewhere is not None, options.fail_threshold >= 100
-    if not job.manifest.empty or is_part or is_allowed or store.generation.live.empty:
+    if not job.manifest.empty or is_part or is_allowed:
+        return
+    n_live = int((store.snapshot.rows(["status"])["status"] == LIVE).sum())
+    if not n_live:
         return
     message = (
-        f"the manifest names no utterance, and the store knows {len(store.generation.live)}; "
+        f"the manifest names no utterance, and the store knows {n_live}; "
         "expected some; nothing was changed: look at what makes the manifest, or allow it with "
         "--fail-threshold 100"
     )
@@ -234,6 +240,7 @@ def writing(
             stale = store.remove_stale_partials()
             if stale:
                 session.say(f"removed {len(stale)} unfinished files of a run that died")
+            store.adopt(WITHDRAWN)
             yield store, lock
         finally:
             store.close()
@@ -248,15 +255,19 @@ def _plan(
     limit: Deadline | None,
 ) -> Plan:
     paths = audio_paths(job.manifest, job.root)
+    states = _states(session, workdir, paths, limit)
+    # What reading has freed stays with the process, and planning could not use it.
+    pa.default_memory_pool().release_unused()
     return make_plan(
         job.manifest,
         paths,
-        _states(session, workdir, paths, limit),
-        store.generation.rows if store else empty_rows(),
-        store.known_places() if store else pd.DataFrame(columns=list(Place.COLUMNS)),
+        states,
+        store.snapshot if store else Snapshot(),
+        store.on_disk() if store else Catalogue(),
         views=views(job.views),
         retry_quarantined=options.retry_quarantined,
         elsewhere=job.elsewhere,
+        withdrawn=WITHDRAWN,
     )
 
 

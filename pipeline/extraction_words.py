@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features_cache.generation import LIVE
 from features_cache.keys import CLEAN
 from pipeline.session import Session
+from pipeline.stores import named_snapshot
 from stages.extract import Extraction
 from stages.plan import CHANGES, Plan
 from stages.recipe import Recipe
@@ -66,22 +66,14 @@ def tell_plan(session: Session, plan: Plan) -> None:
             f"{'gone':>12} {len(plan.gone):6d}  {_names(plan.gone[:SHOWN], len(plan.gone))}"
         )
     session.say(f"{'to extract':>12} {len(plan.pending):6d}")
-    for view, counts in _view_fields(plan).items():
-        if counts["n_to_extract"]:
-            session.say(f"{'as':>12} {counts['n_to_extract']:6d}  {view}")
-
-
-def _view_fields(plan: Plan) -> dict[str, dict[str, int]]:
-    """Say of every view but `clean` how many utterances there are to extract, and how many there."""
-    rows = plan.rows[plan.rows["view"] != CLEAN]
-    to_extract = plan.pending["view"].value_counts()
-    return {
-        str(view): {
-            "n_to_extract": int(to_extract.get(view, 0)),
-            "n_there": int((statuses == LIVE).sum()),
-        }
-        for view, statuses in rows.groupby("view", sort=False)["status"]
-    }
+    for view, (n_to_extract, _) in plan.n_by_view().items():
+        if n_to_extract:
+            session.say(f"{'as':>12} {n_to_extract:6d}  {view}")
+    if plan.n_withdrawn:
+        session.say(
+            f"{plan.n_withdrawn} of them were made, or given up, by a decoder that has been mended "
+            "since, and are made again"
+        )
 
 
 def _names(ids: Sequence[str], n: int) -> str:
@@ -103,7 +95,7 @@ def tell_quarantined(session: Session, done: Extraction) -> None:
 
 
 def contract_fields(
-    recipe: Recipe, plan: Plan, done: Extraction | None, generation: int, seconds: float
+    recipe: Recipe, plan: Plan, done: Extraction | None, snapshot: int, seconds: float
 ) -> dict[str, Any]:
     """Give the contract's fields of ``emostack extract --json``; `done` is None for a dry run."""
     n_segments = done.n_segments if done else 0
@@ -111,7 +103,11 @@ def contract_fields(
         "recipe_id": recipe.recipe_id,
         **{f"n_{change}": plan.count(change) for change in CHANGES if change != "quarantined"},
         "n_gone": len(plan.gone),
-        "views": _view_fields(plan),
+        "n_withdrawn": plan.n_withdrawn,
+        "views": {
+            view: {"n_to_extract": n_to_extract, "n_there": n_there}
+            for view, (n_to_extract, n_there) in plan.n_by_view().items()
+        },
         "n_to_extract": len(plan.pending),
         "n_left": done.n_left if done else len(plan.pending),
         "n_quarantined": len(done.newly_quarantined if done else plan.newly_bad),
@@ -121,5 +117,5 @@ def contract_fields(
         "n_segments": n_segments,
         "seconds": round(seconds, 3),
         "segments_per_second": round(n_segments / done.seconds, 1) if done and n_segments else 0.0,
-        "generation": generation,
+        **named_snapshot(snapshot),
     }

@@ -10,6 +10,7 @@ from features_cache.shard import read_header, versions_json
 from features_cache.store import Store
 from pipeline import __version__
 from pipeline.care import merge_stores
+from pipeline.stores import named_snapshot
 from pipeline.workdir import Workdir
 from stages.importing import ImportFileError, import_features
 from stages.manifest import read_manifest, write_manifest
@@ -28,7 +29,7 @@ def import_export(workdir: Workdir, file: Path, output: Path | None) -> dict[str
     Returns
     -------
     dict
-        ``recipe_id, n_utterances, n_added, conflicts, generation, store, manifest``.
+        ``recipe_id, n_utterances, n_added, conflicts, snapshot, store, manifest``.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def import_export(workdir: Workdir, file: Path, output: Path | None) -> dict[str
         "n_utterances": len(manifest),
         "n_added": done["n_added"],
         "conflicts": done["conflicts"],
-        "generation": done["generation"],
+        **named_snapshot(done["snapshot"]),
         "store": done["store"],
         "manifest": str(target),
     }
@@ -82,5 +83,5 @@ def _check_dim(folder: Path, imported: Path) -> None:
 
 
 def _dim(store: Store) -> int | None:
-    shards = sorted(store.generation.shards)
+    shards = sorted(store.catalogue.shards)
     return read_header(store.shards_folder / shards[0]).feature_dim if shards else None

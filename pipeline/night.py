@@ -99,8 +99,8 @@ class _Night:
         job = Job(manifest=manifest, root=options.audio, recipe=recipe, views=options.views)
         features = self._extract(job)
         store = Store(folder)
-        record["generation"] = store.generation.number
-        record["changed"] = store.generation.number != record["parent_generation"]
+        record["snapshot"] = store.snapshot.number
+        record["changed"] = store.snapshot.number != record["parent_snapshot"]
         if features.was_interrupted:
             self.end("interrupted", stopped_by=features.stopped_by, exit_status=INTERRUPTED)
             return features.fields
@@ -176,7 +176,7 @@ class _Night:
         found = list(
             findings(
                 plan,
-                audio_paths(plan.rows, job.root),
+                audio_paths(plan.wanted.manifest, job.root),
                 job.recipe.frontend,
                 lambda: limit is not None and limit.seconds_left < 0,
             )
@@ -198,11 +198,12 @@ class _Night:
             "corpora": json.dumps(sorted(job.manifest["corpus"].unique())),
         }
         last = last_training(self._workdir.runs, options.title)
-        generation = store.generation
-        here = {"generation": generation.number, "generation_created": generation.created}
-        is_done = {**asked, **here}.items() <= last.items()
-        if not is_done:  # another generation may still say the same
-            asked["content"] = training_content(generation, set(job.manifest["corpus"]))
+        snapshot = store.snapshot
+        here = {"snapshot": str(snapshot.number), "snapshot_created": snapshot.created}
+        # What was forgotten has to leave the classifiers, too.
+        is_done = not snapshot.forgotten and {**asked, **here}.items() <= last.items()
+        if not is_done:  # another snapshot may still say the same
+            asked["content"] = training_content(snapshot, set(job.manifest["corpus"]))
             is_done = asked.items() <= last.items()
         if is_done:
             record["train_skipped"] = "nothing changed"
@@ -217,7 +218,7 @@ class _Night:
             **{name: fields[name] for name in ("uar_pooled", "uar_interval", "report", "warning")},
             "uar_inductive": fields["uar_inductive"],
             "run": Path(fields["report"]).parent.name,
-            "generation": store.generation.number,
+            "snapshot": store.snapshot.number,
             "seconds": time.monotonic() - began,
             "previous_uar": last.get("uar_pooled"),
         }
@@ -238,7 +239,7 @@ class _Night:
             title=self._options.title,
             provenance={
                 "night": self._folder.name,
-                "generation_created": store.generation.created,
+                "snapshot_created": store.snapshot.created,
                 **asked,
             },
         )

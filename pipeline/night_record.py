@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from features_cache.keys import CLEAN
 from features_cache.store import Store
 from pipeline import __version__
 from pipeline.extraction import Features
@@ -42,8 +41,8 @@ def blank_record(folder: Path, title: str, recipe_name: str) -> Record:
         "recipe": recipe_name,
         "recipe_id": "",
         "store": "",
-        "generation": 0,
-        "parent_generation": 0,
+        "snapshot": 0,
+        "parent_snapshot": 0,
         "counts": dict.fromkeys(
             ("manifest", *CHANGES, "gone", "newly_quarantined", "quarantined", "left"), 0
         ),
@@ -72,15 +71,15 @@ def note_store(record: Record, folder: Path, recipe_id: str) -> None:
     record |= {"recipe_id": recipe_id, "store": str(folder)}
     record["disk"]["store_bytes_before"] = store_size(folder)[0]
     if (folder / "recipe.json").exists():
-        number = Store(folder).generation.number
-        record |= {"parent_generation": number, "generation": number}
+        number = Store(folder).snapshot.number
+        record |= {"parent_snapshot": number, "snapshot": number}
 
 
 def note_plan(record: Record, plan: Plan) -> None:
     """Put into a record what a plan says."""
     counts = {change: plan.count(change) for change in CHANGES}
     counts |= {
-        "manifest": int((plan.rows["view"] == CLEAN).sum()),
+        "manifest": len(plan.change),
         "gone": len(plan.gone),
         "left": len(plan.pending),
     }

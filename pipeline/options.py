@@ -92,19 +92,22 @@ allow_absolute = click.option(
     help="Let the manifest name files outside the audio folder.",
 )
 manifest = click.argument("manifest", type=click.Path(dir_okay=False, path_type=Path))
-generation = click.option(
+snapshot = click.option(
+    "--snapshot",
     "--generation",
+    "snapshot",
     type=click.IntRange(min=1),
-    help="Read this generation of the store, such as the one an earlier run names. Default: the "
-    "newest.",
+    help="Read this snapshot of the store, such as the one an earlier run names; --generation is its "
+    "old name. Default: the newest.",
 )
-generations = click.option(
+snapshots = click.option(
+    "--snapshot",
     "--generation",
-    "generations",
+    "snapshots",
     type=click.IntRange(min=1),
     multiple=True,
-    help="Read this generation of the store, such as the one an earlier run names; of several "
-    "recipes, one for each, in their order. Default: the newest.",
+    help="Read this snapshot of the store, such as the one an earlier run names; of several recipes, "
+    "one for each, in their order; --generation is its old name. Default: the newest.",
 )
 seeds = click.option(
     "--seeds",

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from features_cache.generation import GenerationError
+import pandas as pd
+
 from features_cache.keys import CLEAN
-from features_cache.store import Store, StoreError
+from features_cache.numbered import TableError
+from features_cache.snapshot import LIVE, PENDING
+from features_cache.store import Store, StoreError, read_recipe
 from pipeline.workdir import Workdir
 from stages.fusing import check_side_by_side
 from stages.recipe import (
@@ -17,7 +20,6 @@ from stages.recipe import (
     recipe_from_json,
     without_sha256,
 )
-from stages.view_rows import told_once
 
 
 def store_folders(workdir: Workdir) -> list[Path]:
@@ -26,7 +28,7 @@ def store_folders(workdir: Workdir) -> list[Path]:
 
 
 def open_store(
-    workdir: Workdir, recipe_name: str, generation: int | None = None
+    workdir: Workdir, recipe_name: str, snapshot: int | None = None
 ) -> tuple[Store, Recipe]:
     """Open the store of a recipe; one that does not name its weights means any.
 
@@ -34,14 +36,14 @@ def open_store(
     ----------
     workdir : what it is below
     recipe_name : of a published recipe, or a TOML file
-    generation : the one to hold; the newest by default
+    snapshot : number of the one to hold; the newest by default
 
     Raises
     ------
     StoreError
         There is no such store, or several that differ in their weights.
-    features_cache.generation.GenerationError
-        There is no such generation.
+    features_cache.numbered.TableError
+        There is no such snapshot.
     """
     wanted = load_recipe(recipe_name)
     found = [
@@ -57,11 +59,11 @@ def open_store(
         )
         raise StoreError(message)
     folder, recipe = found[0]
-    return Store(folder, generation=generation), recipe
+    return Store(folder, snapshot=snapshot), recipe
 
 
 def open_stores(
-    workdir: Workdir, recipe_names: Sequence[str], generations: Sequence[int] = ()
+    workdir: Workdir, recipe_names: Sequence[str], snapshots: Sequence[int] = ()
 ) -> list[tuple[Store, Recipe]]:
     """Open the stores of recipes whose features are to stand side by side.
 
@@ -69,25 +71,30 @@ def open_stores(
     ----------
     workdir : what they are below
     recipe_names : as for `open_store`
-    generations : one a recipe; none: the newest of each
+    snapshots : one per recipe; none: the newest of each
 
     Raises
     ------
     stages.recipe.RecipeError
         Too many recipes, or the same one twice, whatever it was called.
     """
-    held: Sequence[int | None] = generations or [None] * len(recipe_names)
+    held: Sequence[int | None] = snapshots or [None] * len(recipe_names)
     named = zip(recipe_names, held, strict=True)
-    found = [open_store(workdir, name, generation) for name, generation in named]
+    found = [open_store(workdir, name, snapshot) for name, snapshot in named]
     check_side_by_side([recipe for _, recipe in found])
     return found
+
+
+def named_snapshot(number: int) -> dict[str, int]:
+    """Give a snapshot's number its field in ``--json``, and the one that it had in version 0.1."""
+    return {"snapshot": number, "generation": number}
 
 
 def _recipe_of(folder: Path) -> Recipe | None:
     """Read a store's recipe; None where another version wrote it, which is no concern of ours."""
     try:
-        return recipe_from_json((folder / "recipe.json").read_text(encoding="utf-8"))
-    except (RecipeError, OSError, UnicodeDecodeError):
+        return recipe_from_json(read_recipe(folder)[1])
+    except (RecipeError, StoreError, OSError, UnicodeDecodeError):
         return None
 
 
@@ -98,22 +105,32 @@ def describe(folder: Path) -> dict[str, Any]:
         if recipe is None:
             message = f"{folder / 'recipe.json'} is not a recipe that this version knows"
             raise StoreError(message)
-        generation = Store(folder).generation
-    except (StoreError, GenerationError) as error:
+        store = Store(folder)
+        columns = ["corpus", "utterance_id", "view", "status", "message"]
+        rows, live = store.snapshot.rows(columns), store.live(["view"])
+    except (StoreError, TableError) as error:
         return {"recipe_id": folder.name, "folder": str(folder), "problem": str(error)}
     names = [name for name, known in RECIPES.items() if known == without_sha256(recipe)]
-    live, bad = generation.live, told_once(generation.quarantined)
+    bad = _each_once(rows[~rows["status"].isin((LIVE, PENDING))])
     return {
         "recipe_id": recipe.recipe_id,
         "recipe": names[0] if names else recipe.network.network,
         "weights": recipe.network.weights,
         "folder": str(folder),
-        "generation": generation.number,
+        **named_snapshot(store.snapshot.number),
         "n_utterances": int((live["view"] == CLEAN).sum()),
         "views": {str(view): int(n) for view, n in live["view"].value_counts().items()},
         "n_segments": int((live["row_end"] - live["row_start"]).sum()),
+        "n_pending": int((rows["status"] == PENDING).sum()),
         "n_quarantined": len(bad),
         "quarantined": bad[["utterance_id", "reason", "message"]].to_dict("records"),
         "bytes": sum(path.stat().st_size for path in (folder / "shards").glob("*.h5")),
         "problem": "",
     }
+
+
+def _each_once(bad: pd.DataFrame) -> pd.DataFrame:
+    """Tell of a bad file once, not once per view; of itself first."""
+    order = (bad["view"] != CLEAN).sort_values(kind="stable").index
+    once = bad.loc[order].drop_duplicates(["corpus", "utterance_id"])
+    return once.sort_index().rename(columns={"status": "reason"})

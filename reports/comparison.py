@@ -2,7 +2,7 @@
 
 A *comparison* is one JSON-friendly dict:
 
-* ``runs`` : ``[{number, run, title, created, warning, recipe_id, generation, n_folds}]``
+* ``runs`` : ``[{number, run, title, created, warning, recipe_id, snapshot, n_folds}]``
 * ``remarks`` : sentences: what differs in a way that matters, what was left out
 * ``groups`` : evaluations that can be held against each other; the first of each group is what the
   others are compared with
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from reports.conditions import matching_remarks, run_remarks, what_differs
 from reports.metrics import evaluate
 from reports.pairing import CompareError, Entry, match
+from reports.run_folder import snapshot_of
 from reports.significance import contrast, holm
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _facts(number: int, run: Run) -> dict[str, Any]:
         "created": run.created,
         "warning": run.warning,
         "recipe_id": str(run.provenance.get("recipe_id", "")),
-        "generation": str(run.provenance.get("generation", "")),
+        "snapshot": snapshot_of(run.provenance) or "",
         "n_folds": len(run.headline.metrics["folds"]),
     }
 

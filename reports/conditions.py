@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reports.run_folder import snapshot_of
 from reports.text import clip, count, flat
 
 if TYPE_CHECKING:
@@ -40,13 +41,13 @@ def _against_first(first: Run, run: Run) -> Iterator[str]:
         names = [_value(each.headline.normalise) for each in (run, first)]
         yield f"is normalised by {names[0]}, run 1 by {names[1]}"
     recipes = [each.provenance.get("recipe_id") for each in (first, run)]
-    generations = [each.provenance.get("generation") for each in (first, run)]
+    snapshots = [snapshot_of(each.provenance) for each in (first, run)]
     if recipes[0] != recipes[1]:
         yield f"has other features: recipe {_value(recipes[1])}, run 1 {_value(recipes[0])}"
-    elif generations[0] != generations[1]:
+    elif snapshots[0] != snapshots[1]:
         yield (
-            f"read generation {_value(generations[1])} of the features, run 1 generation "
-            f"{_value(generations[0])}: the corpus may have changed in between"
+            f"read snapshot {_value(snapshots[1])} of the features, run 1 snapshot "
+            f"{_value(snapshots[0])}: the corpus may have changed in between"
         )
     n_seeds = [len(each.headline.metrics["uar_seeds"]) for each in (first, run)]
     if n_seeds[0] != n_seeds[1]:

@@ -144,8 +144,8 @@ def _training(train: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _provenance(night: Night) -> list[tuple[str, str]]:
     names = (
-        "command", "emostack", "host", "recipe", "recipe_id", "store", "generation",
-        "parent_generation", "night", "began", "ended", "exit_status",
+        "command", "emostack", "host", "recipe", "recipe_id", "store", "snapshot",
+        "parent_snapshot", "night", "began", "ended", "exit_status",
     )  # fmt: skip
     return [(name.replace("_", " "), str(night[name])) for name in names]
 

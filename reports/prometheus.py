@@ -82,7 +82,12 @@ def _amounts(night: dict[str, Any]) -> Iterator[Gauge]:
     yield "segments_per_second", explained, [({}, night["segments_per_second"])]
     yield "store_bytes", "Size of the store.", [({}, disk["store_bytes"])]
     yield "free_bytes", "Free space on the store's disk.", [({}, disk["free_bytes"])]
-    yield "generation", "The store's generation.", [({}, night["generation"])]
+    yield "snapshot", "The store's snapshot.", [({}, night["snapshot"])]
+    yield (
+        "generation",
+        "The store's snapshot, by its name in version 0.1.",
+        [({}, night["snapshot"])],
+    )
     kinds = {"transductive": train.get("uar_pooled"), "inductive": train.get("uar_inductive")}
     explained = "Unweighted average recall of the night's training, percent."
     yield "uar_percent", explained, [({"kind": kind}, value) for kind, value in kinds.items()]

@@ -42,6 +42,15 @@ class RunError(ValueError):
     """A run folder from which no report can be made."""
 
 
+def snapshot_of(provenance: Mapping[str, Any]) -> str | None:
+    """Say which snapshot of the features a run has read: a number, or one per recipe.
+
+    Version 0.1 called it a generation.
+    """
+    found = provenance.get("snapshot", provenance.get("generation"))
+    return None if found is None else str(found)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
     """How one training went, one value an epoch.

@@ -76,7 +76,7 @@ def _summary_parts(night: Night) -> list[str]:
     counts, train = night["counts"], night["train"]
     parts = ["the night before died"] if predecessor_died(night) else []
     if night["status"] in ("failed", "running"):
-        return [*parts, f"generation {night['generation']}"]
+        return [*parts, f"snapshot {night['snapshot']}"]
     parts += [f"{counts['left']} left"] if counts["left"] else []
     moved = [
         f"{'+' if name == 'new' else ''}{counts[name]} {name}" for name in MOVED if counts[name]
@@ -96,7 +96,7 @@ def _summary_parts(night: Night) -> list[str]:
         parts.append(f"UAR {text.percent(train['uar_pooled'])}{was}")
     elif night["train_skipped"] not in CALM:
         parts.append("no training")
-    return [*parts, f"generation {night['generation']}"]
+    return [*parts, f"snapshot {night['snapshot']}"]
 
 
 def _concerns(night: Night) -> list[str]:

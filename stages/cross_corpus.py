@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from stages.corpora.labels import LabelMap
     from stages.dataset import Dataset
-    from stages.training_task import Task
 
 FOLDED_BY = "test manifest"
 """What a run is folded by whose test part is another corpus."""
@@ -90,18 +89,18 @@ def joined(dataset: Dataset, test: Dataset) -> Dataset:
     Raises
     ------
     TrainError
-        The test corpus is empty, or its features are of another recipe or generation.
+        The test corpus is empty, or its features are of another recipe or snapshot.
     """
     if not len(test.stacks):
         raise TrainError(
             "no utterance of the test manifest has features; expected some; look for what is "
             "quarantined with 'emostack store ls', or leave out less"
         )
-    ours, theirs = ((own.recipe_id, own.generation) for own in (dataset, test))
+    ours, theirs = ((own.recipe_id, own.snapshot) for own in (dataset, test))
     if ours != theirs:
         raise TrainError(
-            f"the test features are of recipe {theirs[0]}, generation {theirs[1]}; expected "
-            f"{ours[0]}, generation {ours[1]}, as those to train on; read both from one store"
+            f"the test features are of recipe {theirs[0]}, snapshot {theirs[1]}; expected "
+            f"{ours[0]}, snapshot {ours[1]}, as those to train on; read both from one store"
         )
     manifests = [own.manifest[list(COLUMNS)] for own in (dataset, test)]
     return replace(
@@ -125,7 +124,7 @@ def cross_fold(manifest: pd.DataFrame, audio: Audio, n_test: int) -> Fold:
     """
     check_filled(manifest, "speaker")
     train, test = np.split(np.arange(len(manifest)), [len(manifest) - n_test])
-    fold = Fold(name=_names(manifest.iloc[test]) or "test", train=train, test=test)
+    fold = Fold(name=corpus_names(manifest.iloc[test]) or "test", train=train, test=test)
     check_fold(fold, speaker_names(manifest), audio, remedy=_REMEDY)
     return fold
 
@@ -149,21 +148,6 @@ def check_test_labels(emotions: Sequence[str], labels: Sequence[str]) -> None:
         )
 
 
-def told_corpora(task: Task) -> dict[str, str]:
-    """Say which corpus trained and which was tested; nothing where one corpus does both."""
-    if not len(task.only_tested):
-        return {}
-    parts = {"trained_on": task.learnt_rows, "tested_on": task.only_tested}
-    return {name: _words(task, rows) for name, rows in parts.items()}
-
-
-def _words(task: Task, rows: np.ndarray) -> str:
-    manifest = task.dataset.manifest.iloc[rows]
-    speakers = {task.speakers[row] for row in rows}
-    emotions = sorted(set(manifest["emotion"]))
-    size = f"{len(rows)} utterances of {len(speakers)} speakers, {len(emotions)} emotions"
-    return f"{_names(manifest) or 'a corpus without a name'}: {size}"
-
-
-def _names(manifest: pd.DataFrame) -> str:
+def corpus_names(manifest: pd.DataFrame) -> str:
+    """Name the corpora of some rows; empty where they have no names."""
     return ", ".join(sorted({str(corpus) for corpus in manifest["corpus"]} - {""}))

@@ -9,10 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features_cache.consolidated import TimedStack
-from features_cache.generation import LIVE
 from features_cache.keys import CLEAN
 from features_cache.lookup import joined, positions
 from features_cache.places import Places
+from features_cache.snapshot import LIVE, PENDING
 from features_cache.store import Store
 from models.stacks import Stacks, lengths_of
 from stages.fusing import joint_name
@@ -25,7 +25,7 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Where a manifest's features are, in one generation of one store.
+    """Where a manifest's features are, by one snapshot of one store.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Selection:
     places : place of each of them
     keys : text, content key of each of them
     audio_sha256 : text, SHA-256 of the whole audio file of each of them
-    left_out : ids of the manifest's utterances that are quarantined
+    left_out : ids of the manifest's utterances that have no features, for a reason
     """
 
     manifest: pd.DataFrame
@@ -56,7 +56,7 @@ class Dataset:
     audio_sha256 : SHA-256 of the whole audio files; a manifest may cut one into many utterances
     recipe_id : the store's recipe; of several side by side, their joint name
     recipe_json : its canonical JSON; of several, an array of them
-    generation : number of the store's generation that was read; of several, their joint name
+    snapshot : number of the store's snapshot that was read; of several, their joint name
     views : name -> stacks of the same utterances through a view, for training alone
     """
 
@@ -68,7 +68,7 @@ class Dataset:
     audio_sha256: list[str]
     recipe_id: str
     recipe_json: str
-    generation: int | str
+    snapshot: int | str
     views: Mapping[str, Stacks] = field(default_factory=dict)
 
     @property
@@ -90,39 +90,49 @@ class Dataset:
 
 
 def select(manifest: pd.DataFrame, store: Store) -> Selection:
-    """Find each utterance of a manifest in the store's held generation.
+    """Find each utterance of a manifest in the store's held snapshot.
 
     Labels are the manifest's own; only names, files and times are looked up.
 
     Raises
     ------
     DatasetError
-        An utterance was never extracted, or with other times.
+        An utterance was never extracted, or with other times; or its features have been lost since.
     """
     wanted = manifest.reset_index(drop=True)
-    at, is_live = _find(wanted, store)
-    unknown = wanted.loc[at < 0, "utterance_id"].tolist()
+    snapshot = store.snapshot
+    at, status = _find(wanted, store)
+    unknown = wanted.loc[(at < 0) | (status == PENDING), "utterance_id"].tolist()
     if unknown:
+        n = snapshot.forgotten
+        forgotten = f"; {n} of its rows were forgotten, their consent withdrawn" if n else ""
         message = (
-            f"{len(unknown)} of {len(wanted)} utterances have no features in generation "
-            f"{store.generation.number} of {store.folder} (first: {unknown[0]!r}); expected all of "
-            "them; run 'emostack extract' on this manifest first"
+            f"{len(unknown)} of {len(wanted)} utterances have no features in snapshot "
+            f"{snapshot.number} of {store.folder}{forgotten} (first: {unknown[0]!r}); expected all "
+            "of them; run 'emostack extract' on this manifest first"
         )
         raise DatasetError(message)
+    is_live = status == LIVE
     at = at[is_live]
 
     def column(name: str) -> pd.Series:  # one at a time: a million rows are 300 MB
-        rows = store.generation.of_view(CLEAN, [name])
-        return rows[name].iloc[at].reset_index(drop=True)
+        return snapshot.rows([name], view=CLEAN)[name].iloc[at].reset_index(drop=True)
 
+    keys = column("key")
+    places = store.places(keys)
+    selected = wanted if is_live.all() else wanted[is_live].reset_index(drop=True)
+    if not places.is_there.all():
+        lost = selected.loc[~places.is_there, "utterance_id"].tolist()
+        message = (
+            f"the features of {len(lost)} of {len(wanted)} utterances that snapshot "
+            f"{snapshot.number} of {store.folder} names are there no more (first: {lost[0]!r}); "
+            "expected a place in its catalogue; run 'emostack store repair'"
+        )
+        raise DatasetError(message)
     selection = Selection(
-        manifest=wanted if is_live.all() else wanted[is_live].reset_index(drop=True),
-        places=Places(
-            shard=pd.Categorical(column("shard")),
-            row_start=column("row_start").to_numpy(),
-            row_end=column("row_end").to_numpy(),
-        ),
-        keys=column("key"),
+        manifest=selected,
+        places=places,
+        keys=keys,
         audio_sha256=column("audio_sha256"),
         left_out=wanted.loc[~is_live, "utterance_id"].tolist(),
     )
@@ -131,22 +141,23 @@ def select(manifest: pd.DataFrame, store: Store) -> Selection:
     return selection
 
 
-def _find(wanted: pd.DataFrame, store: Store) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Find rows of the clean view: where each is among them, -1 for nowhere; and mark the live ones."""
-    rows = store.generation.of_view(
-        CLEAN, ["corpus", "utterance_id", "file", "start", "end", "status"]
-    )
+def _find(wanted: pd.DataFrame, store: Store) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+    """Find rows of the clean view: where each is among them, -1 for nowhere; and their states."""
+    columns = ["corpus", "utterance_id", "file", "start", "end", "status"]
+    rows = store.snapshot.rows(columns, view=CLEAN)
     if rows.empty:
         message = f"{store.folder} holds no features yet; run 'emostack extract' on the manifest"
         raise DatasetError(message)
     names, known = (joined(table["corpus"], table["utterance_id"]) for table in (wanted, rows))
-    at = positions(names, known)
+    # What a store was rebuilt with knows no file; such rows may bear one name several times.
+    named = np.flatnonzero(rows["file"] != "")
+    at = positions(names, known.iloc[named])
+    at = np.where(at >= 0, named[at], -1) if len(named) else at
     is_known = at >= 0
     for name in ("file", "start", "end"):
         mine, theirs = wanted[name], rows[name].iloc[at].set_axis(wanted.index)
         is_known &= ((mine == theirs) | (mine.isna() & theirs.isna())).to_numpy(bool)
-    is_live = (rows["status"] == LIVE).to_numpy(bool)[at]
-    return np.where(is_known, at, -1), is_known & is_live
+    return np.where(is_known, at, -1), rows["status"].to_numpy(object)[at]
 
 
 def stacks(selection: Selection, store: Store) -> Iterator[TimedStack]:
@@ -178,7 +189,7 @@ def stored_dataset(
     times = [store.read_times(place) for place in selection.places]
     others = [other for _, other in beside]
     texts = [each.recipe_json for each in (store, *others)]
-    numbers = [each.generation.number for each in (store, *others)]
+    numbers = [each.snapshot.number for each in (store, *others)]
     return Dataset(
         manifest=selection.manifest,
         stacks=stored_stacks(sources),
@@ -186,7 +197,7 @@ def stored_dataset(
         segment_end=[end for _, end in times],
         keys=selection.keys.tolist(),
         audio_sha256=selection.audio_sha256.tolist(),
-        recipe_id=joint_name([recipe_id, *(each.generation.recipe_id for each in others)]),
+        recipe_id=joint_name([recipe_id, *(each.recipe_id for each in others)]),
         recipe_json=f"[{','.join(texts)}]" if others else store.recipe_json,
-        generation=joint_name(numbers) if others else store.generation.number,
+        snapshot=joint_name(numbers) if others else store.snapshot.number,
     )

@@ -1,21 +1,30 @@
-"""Stage one: carry out a plan, shard by shard, and publish the next generation."""
+"""Stage one: carry out a plan, shard by shard, then publish what exists and what is wanted."""
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import pandas as pd
 
-from features_cache.generation import Generation
 from features_cache.lock import WriterLock
 from features_cache.store import Store
 from models.engines import KERAS
-from stages.next_generation import Made, newly_quarantined, next_rows, replaced, spare
+from stages.frontend.decoder import DECODER
+from stages.next_snapshot import (
+    Made,
+    Outcome,
+    counted_once,
+    differs,
+    outcome,
+    snapshot_parts,
+    told,
+)
 from stages.plan import Plan
 from stages.recipe import Recipe
-from stages.view_rows import told_once
 
 if TYPE_CHECKING:  # imports Keras: seconds that a night without work does not have to spend
     from stages.shard_work import ShardResult, ShardTask
@@ -84,17 +93,18 @@ class Extraction:
 
     Attributes
     ----------
-    generation : the one that readers now see
-    newly_quarantined : rows that are quarantined now, and were not or for another reason
+    snapshot : number of the one that readers now see
+    newly_quarantined : what has no features now, and had some or for another reason, each bad file
+        once: ``utterance_id, file, view, reason, message``
     quarantined : number of this manifest's quarantined utterances, by reason; one whose views alone
         fail is among them
     n_left : utterances that were not reached, counted once a view
     n_segments : segments made in this run
     audio_s : seconds of audio that they were made of
-    seconds : wall clock from the first task to the published generation
+    seconds : wall clock from the first task to the published snapshot
     """
 
-    generation: Generation
+    snapshot: int
     newly_quarantined: pd.DataFrame
     quarantined: dict[str, int]
     n_left: int
@@ -133,8 +143,8 @@ def extract(
 
     Parameters
     ----------
-    plan : from `stages.plan.make_plan`, made on the store's newest generation
-    store : where shards and the generation go
+    plan : from `stages.plan.make_plan`, made on the store's newest snapshot
+    store : where shards, catalogue and snapshot go; what killed runs have left is in its catalogue
     recipe : resolved
     workers : who runs the tasks
     run : how
@@ -142,7 +152,7 @@ def extract(
     Returns
     -------
     Extraction
-        Its generation holds every row of the plan that has features or is quarantined.
+        Its snapshot holds every row that is wanted.
 
     Raises
     ------
@@ -150,52 +160,44 @@ def extract(
         More than the threshold of what was tried has failed.
     """
     began = time.monotonic()
-    made = Made()
+    made = Made(made_by=DECODER)
+    n_left_out = 0
     try:
         if len(plan.pending):
-            _run_tasks(plan, store, recipe, workers, run, made)
+            n_left_out = _run_tasks(plan, store, recipe, workers, run, made)
     except BaseException:
+        made.failures.clear()  # nobody has been told; and the machine may be to blame for them
         if made.shards:
-            _publish(plan, store, recipe, run, made, is_cut_short=True)
+            _publish(store, recipe, run, made, outcome(plan, made, is_cut_short=True))
         raise
-    rows = _publish(plan, store, recipe, run, made)
-    bad = told_once(rows)["reason"]
+    found = outcome(plan, made)
+    _publish(store, recipe, run, made, found)
+    bad = told(found, counted_once(found, np.ones(len(found.is_news), bool)))
     return Extraction(
-        generation=store.generation,
-        newly_quarantined=newly_quarantined(plan, rows),
-        quarantined={str(reason): int(n) for reason, n in bad.value_counts().items()},
-        n_left=len(plan.pending) - made.n_made - len(made.failures),
+        snapshot=store.snapshot.number,
+        newly_quarantined=told(found, counted_once(found, found.is_news)),
+        quarantined=dict(Counter(bad["reason"].tolist()).most_common()),
+        n_left=len(plan.pending) - made.n_made - len(made.failures) - n_left_out,
         n_segments=made.n_segments,
         audio_s=made.audio_s,
         seconds=time.monotonic() - began,
     )
 
 
-def _publish(
-    plan: Plan,
-    store: Store,
-    recipe: Recipe,
-    run: ExtractRun,
-    made: Made,
-    *,
-    is_cut_short: bool = False,
-) -> pd.DataFrame:
-    rows = next_rows(plan, made, is_cut_short=is_cut_short)
-    if plan.is_news or dict(run.audio).items() - store.generation.audio.items():
-        table = pd.concat([plan.carried, rows.drop(columns="change"), replaced(plan, rows)])
-        rest = spare(store, table, made)
-        table = table if rest.empty else pd.concat([table, rest])
-        if table.empty and store.generation.number == 0:  # ended before anything was done
-            return rows
-        store.publish(table, recipe.recipe_id, made.shards, audio=run.audio)
-    else:
-        store.show()
-    return rows
+def _publish(store: Store, recipe: Recipe, run: ExtractRun, made: Made, found: Outcome) -> None:
+    """Publish what exists, then what is wanted: knowing more than is wanted does no harm."""
+    store.publish_catalogue(made.added_to(store.catalogue), recipe.recipe_id)
+    is_elsewhere = bool(dict(run.audio).items() - store.snapshot.audio.items())
+    is_nothing = not len(found.own) and not len(found.kept) and store.snapshot.number == 0
+    if not is_nothing and (is_elsewhere or differs(found)):
+        store.publish_snapshot(snapshot_parts(found), recipe.recipe_id, audio=run.audio)
+    store.show()
 
 
 def _run_tasks(
     plan: Plan, store: Store, recipe: Recipe, workers: Workers, run: ExtractRun, made: Made
-) -> None:
+) -> int:
+    """Have the work done; how many views were not tried because their utterance has failed."""
     from stages.shard_work import ShardTask, extract_shard
     from stages.task_queue import TaskQueue
 
@@ -207,14 +209,14 @@ def _run_tasks(
         engine=run.engine,
     )
     queue = TaskQueue(plan, blank, workers.n_workers, run.stop)
-    for outcome in workers.run(extract_shard, queue.next_task):
-        result = queue.recover(outcome.task) if isinstance(outcome, Lost) else outcome
+    for answer in workers.run(extract_shard, queue.next_task):
+        result = queue.recover(answer.task) if isinstance(answer, Lost) else answer
         queue.put_back(result.left)
         made.add(result)
         queue.leave_out_views_of(result.failures)
         _refuse_failing(made, run.fail_threshold)
         run.on_result(result)
-    made.failures += queue.left_out
+    return queue.n_left_out
 
 
 def _refuse_failing(made: Made, fail_threshold: float) -> None:

@@ -2,19 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from numpy.typing import NDArray
 
 from features_cache.consolidated_reading import (
     Consolidated,
     open_consolidated,
 )
-from features_cache.generation import LIVE
 from features_cache.keys import CLEAN, file_sha256
 from features_cache.shard import SHARD_BYTES, PublishedShard, ShardHeader, ShardWriter
-from features_cache.store import Store
+from features_cache.snapshot import LIVE, as_table, in_parts
+from features_cache.store import Store, rows_of_shards
 from stages.manifest import COLUMNS, complete, validate
 from stages.manifest_checks import raise_for
 from stages.recipe import Recipe, RecipeError, recipe_from_json
@@ -64,8 +62,10 @@ def import_features(path: Path, folder: Path, versions_json: str) -> tuple[Recip
             feature_dim=source.feature_dim,
         )
         shards = list(_write_shards(source, store, header))
-        rows = _rows(manifest, source.columns["key"], shards)
-    store.publish(rows, recipe.recipe_id, shards)
+        rows = manifest.assign(key=source.columns["key"], status=LIVE)
+    sums = {shard.name: shard.sha256 for shard in shards}
+    store.publish_catalogue(store.catalogue.plus(rows_of_shards(shards), sums), recipe.recipe_id)
+    store.publish_snapshot(in_parts(as_table(rows)), recipe.recipe_id)
     return recipe, manifest
 
 
@@ -148,17 +148,3 @@ def _refuse_twins(source: Consolidated, first_with: Mapping[str, int]) -> None:
                 f"{names[number]!r}; expected equal features for equal audio; ask for the file again"
             )
             raise ImportFileError(message)
-
-
-def _rows(manifest: pd.DataFrame, keys: NDArray[Any], shards: list[PublishedShard]) -> pd.DataFrame:
-    places = [
-        (entry.key, shard.name, entry.row_start, entry.row_end)
-        for shard in shards
-        for entry in shard.entries
-    ]
-    table = pd.DataFrame(places, columns=["key", "shard", "row_start", "row_end"])
-    return (
-        manifest.assign(key=keys)
-        .merge(table, on="key", how="left", validate="m:1")
-        .assign(view=CLEAN, audio_sha256="", status=LIVE, reason="", message="")
-    )

@@ -26,7 +26,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features_cache.atomic import atomic_write
-from features_cache.generation import PLACE_COLUMNS
+from features_cache.key_columns import Span
+from features_cache.snapshot import OWN_COLUMNS
 from stages.manifest_checks import ManifestError, Problem, raise_for, validate
 from stages.manifest_table import (
     COLUMNS,
@@ -52,11 +53,12 @@ __all__ = [
     "complete",
     "in_part",
     "read_manifest",
+    "span_of",
     "validate",
     "write_manifest",
 ]
 
-RESERVED = frozenset({*PLACE_COLUMNS, "change"})
+RESERVED = frozenset({*OWN_COLUMNS, "shard", "row_start", "row_end"})
 """Names of columns that a store keeps for itself; no manifest may have one."""
 
 
@@ -127,6 +129,11 @@ def audio_paths(manifest: pd.DataFrame, root: Path) -> pd.Series:
     base = os.path.join(root.absolute(), "")  # noqa: PTH118 - a worker may have another folder
     files = manifest["file"]
     return files.where(files.str.startswith("/"), base + files)
+
+
+def span_of(manifest: pd.DataFrame) -> Span:
+    """Give all starts and ends in their files, seconds, float64; an end of NaN is the file's."""
+    return manifest["start"].to_numpy(np.float64), manifest["end"].to_numpy(np.float64)
 
 
 def in_part(manifest: pd.DataFrame, i: int, n: int) -> NDArray[np.bool_]:

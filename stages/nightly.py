@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features_cache.generation import PLACE_COLUMNS, Generation
 from features_cache.keys import CLEAN
 from features_cache.lookup import positions
-from features_cache.store import Place, Store
+from features_cache.snapshot import LIVE, OWN_COLUMNS, PENDING, Snapshot
+from features_cache.store import Store
 from reports.drift import drift
+from reports.run_folder import snapshot_of
 from stages.check import Problem, check_rows
 from stages.frontend.logmel import FrontEnd
-from stages.plan import PENDING, Plan
+from stages.plan import Plan
 
 N_SAMPLED = 200
 """Utterances, of those that came and of those that were there, that drift is judged by."""
@@ -31,7 +32,7 @@ def findings(
     Parameters
     ----------
     plan : not carried out yet
-    paths : absolute path of each of its rows' audio file
+    paths : absolute path of each utterance's audio file
     frontend : says how short is too short
     stop : tells that there is no time for more
 
@@ -40,18 +41,14 @@ def findings(
     Problem
         As `stages.check.check` gives them; audio that is in the store already is ``duplicated``.
     """
-    is_clean = plan.rows["view"] == CLEAN  # a view of what is there brings no recording
-    rows, paths = plan.rows[is_clean], paths[is_clean]
-    is_pending = rows["status"] == PENDING
-    yield from check_rows(rows[is_pending], paths[is_pending], frontend, stop)
-    yield from _twins(rows, is_pending)
-
-
-def _twins(rows: pd.DataFrame, is_pending: pd.Series) -> Iterator[Problem]:
-    first = positions(rows["key"], rows["key"])
-    is_twin = is_pending.to_numpy(bool) & (first != np.arange(len(rows)))
-    names = rows["utterance_id"]
-    for row in np.flatnonzero(is_twin):
+    manifest = plan.wanted.manifest
+    n = len(manifest)  # a view of what is there brings no recording
+    is_pending = plan.settled.status[:n] == PENDING
+    yield from check_rows(manifest[is_pending], paths[is_pending], frontend, stop)
+    names = manifest["utterance_id"]
+    _, first, where = np.unique(plan.wanted.key[:n], return_index=True, return_inverse=True)
+    first = first[where]
+    for row in np.flatnonzero(is_pending & (first != np.arange(n))):
         yield Problem(
             utterance_id=str(names.iloc[row]),
             code="duplicated",
@@ -65,7 +62,7 @@ def feature_drift(store: Store, came: pd.Series) -> dict[str, Any] | None:
 
     Parameters
     ----------
-    store : holds the newest generation
+    store : holds the newest snapshot
     came : keys of the utterances that were extracted
 
     Returns
@@ -73,10 +70,9 @@ def feature_drift(store: Store, came: pd.Series) -> dict[str, Any] | None:
     dict or None
         See `reports.drift.drift`; None where there is too little to compare.
     """
-    live = store.generation.live
-    live = live[live["view"] == CLEAN]  # views look different by intention
+    live = store.live(["key"], CLEAN)  # views look different by intention
     is_new = positions(live["key"], came) >= 0
-    chance = np.random.default_rng(store.generation.number)
+    chance = np.random.default_rng(store.snapshot.number)
     means = []
     for rows in (live[~is_new], live[is_new]):
         if rows.empty:
@@ -87,24 +83,19 @@ def feature_drift(store: Store, came: pd.Series) -> dict[str, Any] | None:
 
 
 def _means(store: Store, rows: pd.DataFrame) -> NDArray[np.float32]:
-    columns = (rows[name] for name in ("shard", "row_start", "row_end"))
-    return np.stack(
-        [
-            store.read(Place(shard=shard, row_start=start, row_end=end)).mean(0, dtype=np.float32)
-            for shard, start, end in zip(*columns, strict=True)
-        ]
-    )
+    places = store.places(rows["key"])
+    return np.stack([store.read(place).mean(0, dtype=np.float32) for place in places])
 
 
-def training_content(generation: Generation, corpora: Collection[str]) -> str:
-    """Digest of what a training on some corpora of a generation would read.
+def training_content(snapshot: Snapshot, corpora: Collection[str]) -> str:
+    """Digest of what a training on some corpora of a snapshot would read.
 
-    Generations that differ in where features are, or in files' names, have the same: compacting a
-    store is no reason to train again.
+    Snapshots that differ in files' names alone have the same.
     """
-    live = generation.live
-    aside = [name for name in (*PLACE_COLUMNS, "file") if name not in ("view", "key")]
-    rows = live[live["corpus"].isin(corpora)].drop(columns=aside, errors="ignore")
+    rows = snapshot.rows()
+    rows = rows[(rows["status"] == LIVE) & rows["corpus"].isin(corpora)]
+    aside = [name for name in (*OWN_COLUMNS, "file") if name not in ("view", "key")]
+    rows = rows.drop(columns=aside)
     hashes = pd.util.hash_pandas_object(rows[sorted(rows.columns)], index=False)
     return hashlib.sha256(hashes.to_numpy().tobytes()).hexdigest()
 
@@ -115,7 +106,7 @@ def last_training(runs: Path, title: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``uar_pooled`` of its headline, and its provenance: ``generation``, ``recipe_id``, ``asked``,
+        ``uar_pooled`` of its headline, and its provenance: ``snapshot``, ``recipe_id``, ``asked``,
         ``content``; empty if there is none.
     """
     for path in sorted(runs.glob("*/run.json"), reverse=True):
@@ -124,7 +115,8 @@ def last_training(runs: Path, title: str) -> dict[str, Any]:
             if run["title"] == title:
                 names = {own["name"]: own["metrics"] for own in run["evaluations"]}
                 uar = names[run["headline"]]["uar_pooled"]
-                return {**run["provenance"], "uar_pooled": uar}
+                about = {**run["provenance"], "snapshot": snapshot_of(run["provenance"])}
+                return {**about, "uar_pooled": uar}
         except (OSError, ValueError, KeyError, TypeError):
             continue  # a run of another version, or none at all
     return {}

@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stages.frontend.audio import AudioError, read_blocks
+from stages.recordings import check_unchanged, unusable
 from stages.vector_cache import VectorMaker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from stages.recordings import Recording
+    from stages.utterance import Utterance
 
 FEATURE_SETS = {"egemaps": "eGeMAPSv02", "compare": "ComParE_2016"}
 """openSMILE's names by ours."""
@@ -71,7 +72,7 @@ def functionals_maker(name: str, n_workers: int) -> VectorMaker:
 
 
 def functionals(
-    recordings: Sequence[Recording], feature_set: str, *, n_workers: int = 1
+    recordings: Sequence[Utterance], feature_set: str, *, n_workers: int = 1
 ) -> Iterator[np.ndarray]:
     """Compute the functionals of recordings, in their order.
 
@@ -109,7 +110,7 @@ def functionals(
 
 
 def _in_processes(
-    job: Callable[[Recording], np.ndarray], recordings: Sequence[Recording], n_workers: int
+    job: Callable[[Utterance], np.ndarray], recordings: Sequence[Utterance], n_workers: int
 ) -> Iterator[np.ndarray]:
     # Spawned: a fork of a process in which TensorFlow has threads may hang.
     context = get_context("spawn")
@@ -130,16 +131,16 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def functionals_of(recording: Recording, feature_set: str) -> np.ndarray:
+def functionals_of(recording: Utterance, feature_set: str) -> np.ndarray:
     """Compute the functionals of one recording."""
-    recording.check()
+    check_unchanged(recording)
     blocks = read_blocks(
         recording.path, start=recording.start, end=recording.end, sample_rate=SAMPLE_RATE
     )
     try:
         samples = np.concatenate(list(blocks)).clip(-1.0, MAX_LEVEL)
     except AudioError as error:
-        raise recording.unusable(error) from error
+        raise unusable(recording, error) from error
     with warnings.catch_warnings():
         # It fills up with NaN and says so; they are counted and told together.
         warnings.filterwarnings("ignore", message="Segment too short", category=UserWarning)

@@ -1,64 +1,70 @@
-"""Decide what has to be done, before doing any of it.
+"""Decide what has to be done, before doing any of it: what is wanted minus what exists.
 
-`make_plan` is a pure function of the manifest, what its files are now, the views that are asked for,
-the rows of one generation and the places of the features already there. ``--dry-run`` prints a plan; `stages.extract` carries it
-out. Everything is decided column by column: a million utterances cost seconds.
+`make_plan` is a pure function. ``--dry-run`` prints a plan; `stages.extract` carries it out. Everything
+is decided column by column: a million utterances cost seconds.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features_cache.generation import (
-    GONE,
-    LIVE,
-    QUARANTINED,
-    REPLACED,
-)
+from features_cache.catalogue import Catalogue
+from features_cache.key_columns import BLOCK, NO_KEY, Keys, find_keys, from_arrow, hex_of
 from features_cache.keys import CLEAN
-from features_cache.lookup import joined, positions
-from stages.decisions import CHANGES, PENDING, TRANSIENT, decided, with_their_utterance
+from features_cache.snapshot import LIVE, NOT_LABELS, PENDING, Snapshot
+from stages.frontend.decoder import WITHDRAWN
 from stages.frontend.views.view import View
-from stages.plan_columns import (
-    Was,
-    as_rows,
-    names_of,
-    place_rows,
-    same_columns,
-    with_keys,
-)
-from stages.view_rows import ViewRows, view_rows
+from stages.utterance import Utterance
+from stages.wanted import Mask, Rows, Wanted, wanted
 
-__all__ = ["CHANGES", "PENDING", "TRANSIENT", "Item", "Plan", "make_plan"]
+CHANGES = ("new", "changed", "renamed", "relabelled", "skipped", "retried", "quarantined")
+"""What a plan says of each utterance, besides those that are gone."""
+
+RETRIED = CHANGES.index("retried")
 
 VANISHED = ("missing", "not_a_file", "empty", "permission", "io")
 """Reasons under which a file that was there is out of reach."""
 
+Texts = NDArray[np.object_]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """One utterance whose features have to be made, through one view.
+class Failures:
+    """Keys that gave no features.
 
     Attributes
     ----------
-    key : content key
-    utterance_id, view : hints for whoever reads the shard
-    path : absolute path of the audio file
-    start, end : seconds in the file; `end` is NaN for the end of the file
-    size, mtime_ns : the file as it was when it was hashed
+    keys : sorted
+    code, message : text (n,), why
     """
 
-    key: str
-    utterance_id: str
-    view: str
-    path: str
-    start: float
-    end: float
-    size: int
-    mtime_ns: int
+    keys: Keys
+    code: Texts
+    message: Texts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What each wanted row comes to: `LIVE`, `PENDING`, or a reason with a message in words.
+
+    Attributes
+    ----------
+    status, message : text (n,)
+    is_away : bool (n,), rows whose file cannot be read
+    has_left : bool (n,), rows that are wanted no more: views that nobody asked for, that an earlier
+        revision made, and whose features are there no more
+    """
+
+    status: Texts
+    message: Texts
+    is_away: Mask
+    has_left: Mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,207 +73,312 @@ class Plan:
 
     Attributes
     ----------
-    rows : the manifest's rows, once a view, with `PLACE_COLUMNS` and ``change`` (one of `CHANGES`);
-        the index ascends. ``status`` is ``pending`` where features have yet to be made.
-    before : what the generation says of rows that get other features, or none any more, with the
-        index of those; an utterance that is not reached stays as it was
-    carried : rows of the generation that stay as they are: other corpora, and tombstones; views that
-        nobody can make again, and tombstones of those that their utterance has outgrown
-    gone : ids of the utterances that have left the manifest since the generation
+    wanted : what the next snapshot is to say
+    before : the newest snapshot
+    exists : of the catalogue, what counts
+    files : ``code`` and ``message`` of each of the manifest's files that is out of reach
+    settled : what each wanted row comes to, before anything is done
+    is_other : bool (n,), wanted rows whose file's name, times or labels the snapshot before has not, or
+        not the same
+    change : text (n_utterances,), one of `CHANGES`
+    pending : what has to be extracted, each key once, `clean` first: columns as `Utterance`
+    gone : ids of the utterances that have left the manifest since the snapshot before
+    newly_bad : ids of utterances that have no features, and had some (or were unknown) before
     n_known : utterances of these corpora that had features
     n_vanished : those of them that are gone now, or whose file is out of reach and was not before
-    pending : what has to be extracted, each key once, `clean` first: the columns of `Item`
-    newly_bad : ids of utterances whose file cannot be read, and could (or was unknown) before
-    is_news : whether anything differs from the generation
+    n_withdrawn : rows whose features or reasons do not count any more, since their decoder was mended
     """
 
-    rows: pd.DataFrame
-    before: pd.DataFrame
-    carried: pd.DataFrame
+    wanted: Wanted
+    before: Snapshot
+    exists: Catalogue
+    files: pd.DataFrame
+    settled: Settled
+    is_other: Mask
+    change: Texts
+    pending: pd.DataFrame
     gone: tuple[str, ...]
+    newly_bad: frozenset[str]
     n_known: int
     n_vanished: int
-    pending: pd.DataFrame
-    newly_bad: frozenset[str]
-    is_news: bool
+    n_withdrawn: int
 
     def count(self, change: str) -> int:
         """Count the manifest's utterances of one kind of change, whatever their views."""
-        return len(self._changed(change))
+        return int((self.change == change).sum())
 
     def ids(self, change: str, limit: int | None = None) -> list[str]:
         """Ids of the manifest's utterances of one kind of change, the first `limit` of them."""
-        return list(self._changed(change).iloc[:limit])
+        ids = self.wanted.manifest["utterance_id"]
+        return list(ids[self.change == change].iloc[:limit])
 
-    def _changed(self, change: str) -> pd.Series:
-        is_clean = self.rows["view"] == CLEAN
-        return self.rows.loc[is_clean & (self.rows["change"] == change), "utterance_id"]
+    def n_by_view(self) -> dict[str, tuple[int, int]]:
+        """Count for every view but `clean` what has to be extracted, and what is there."""
+        to_extract = self.pending["view"].value_counts()
+        is_there = (self.settled.status == LIVE) & ~self.settled.has_left
+        stays = np.bincount(
+            self.wanted.view[~self.settled.has_left], minlength=len(self.wanted.views)
+        )
+        return {
+            name: (int(to_extract.get(name, 0)), int((is_there & (self.wanted.view == code)).sum()))
+            for code, name in enumerate(self.wanted.views)
+            if name != CLEAN and stays[code]
+        }
 
-    def items(self, first: int = 0, last: int | None = None) -> Iterator[Item]:
-        """Go through `pending`, from one row to another, an item at a time."""
+    def utterances(self, first: int = 0, last: int | None = None) -> Iterator[Utterance]:
+        """Go through `pending`, from one row to another, an utterance at a time."""
         part = self.pending.iloc[first:last]
         for row in zip(*(part[name].tolist() for name in part), strict=True):
-            yield Item(**dict(zip(part.columns, row, strict=True)))
+            about = dict(zip(part.columns, row, strict=True))
+            yield Utterance(**{**about, "path": Path(about["path"])})
 
 
 def make_plan(
     manifest: pd.DataFrame,
     paths: pd.Series,
     states: pd.DataFrame,
-    known: pd.DataFrame,
-    places: pd.DataFrame,
+    before: Snapshot,
+    exists: Catalogue,
     *,
     views: Sequence[View] = (View(),),
     retry_quarantined: bool = False,
     elsewhere: pd.DataFrame | None = None,
+    withdrawn: Collection[str] = WITHDRAWN,
 ) -> Plan:
-    """Compare a manifest with a generation.
+    """Compare what is wanted from now on with what exists.
 
     Parameters
     ----------
     manifest : a validated manifest, or the part of one that is to be done here
     paths : absolute path of each row's audio file
     states : what each of those files is now: the columns of `FileState`
-    known : rows of the store's newest generation
-    places : where features are: ``key, shard, row_start, row_end``
+    before : the store's newest snapshot
+    exists : its catalogue, without places that are not on the disk
     views : that are asked for, from `stages.frontend.views.table.views`
     retry_quarantined : try again what failed before, whatever the reason
     elsewhere : the manifest's other rows; what is known of them stays as it is
+    withdrawn : revisions of decoders whose features and reasons count as lacking
 
     Returns
     -------
     Plan
         Nothing has been done yet.
     """
-    rows, known = same_columns(as_rows(manifest, states), known)
-    is_mine = _is_mine(known, rows, elsewhere)
-    seen = view_rows(rows, known, is_mine, {view.name: view.text for view in views})
-    states, paths = seen.taken(states), seen.taken(paths.to_frame("path"))["path"]
-    was = Was(known, is_mine, seen.rows)
-    rows, is_frozen = with_keys(seen.rows, was, seen.texts, seen.is_asked)
-    rows = place_rows(rows, places)
-    leaving, others = was.left_over(), known[~is_mine]
-    left_keys = pd.concat([leaving["key"], _keys_of_old_names(others, rows)])
-    rows = decided(rows, states, was, left_keys, retry=retry_quarantined)
-    rows = with_their_utterance(rows, seen)
-    is_bad = _is_newly_bad(rows, was)
-    before = was.rows((rows["status"] == PENDING) | is_bad | ~was.equals("key", rows["key"]))
-    is_dropped = _is_dropped(rows, seen, is_frozen)
-    outgrown, frozen = was.rows(is_dropped & ~is_frozen), was.rows(is_dropped & is_frozen)
-    is_news = len(leaving) > 0 or not was.equals_all(rows, is_dropped & is_frozen)
-    is_away = is_bad & rows["reason"].isin(VANISHED) & (was.column("status") == LIVE)
-    rows = rows[~is_dropped]
-    is_clean = rows["view"] == CLEAN
+    rows = wanted(manifest, states, before, views, elsewhere)
+    is_withdrawn = exists.made_by(withdrawn)
+    at = exists.find(rows.key)
+    n_withdrawn = int(is_withdrawn[at[at >= 0]].sum())
+    counts = ~is_withdrawn
+    if retry_quarantined:
+        counts &= exists.is_place
+    exists = exists.only(counts)
+    settled = settle(rows, states, exists)
+    then = _Then(rows, before)
+    is_moved, is_relabelled = _compared(rows, before)
+    is_bad = newly_bad(rows, settled, before)[: len(rows.manifest)]
     return Plan(
-        rows=rows,
+        wanted=rows,
         before=before,
-        carried=_carried(others, leaving, outgrown, frozen, rows),
-        gone=_gone(leaving, rows, was),
-        n_known=_n_utterances(known[is_mine]),
-        n_vanished=int((is_away[~is_dropped] & is_clean).sum())
-        + _n_utterances(_unused(leaving, rows)),
-        pending=_pending(rows, paths, states),
-        newly_bad=frozenset(rows.loc[is_bad[~is_dropped] & is_clean, "utterance_id"]),
-        is_news=is_news,
+        exists=exists,
+        files=states[["code", "message"]],
+        settled=settled,
+        is_other=is_moved | is_relabelled | ~rows.is_same_file,
+        change=_changes(rows, settled, then, is_moved, is_relabelled),
+        pending=_pending(rows, settled, paths, states),
+        gone=then.gone(),
+        newly_bad=frozenset(rows.manifest.loc[is_bad, "utterance_id"]),
+        n_known=then.n_known(),
+        n_vanished=then.n_vanished(settled, is_bad),
+        n_withdrawn=n_withdrawn,
     )
 
 
-def _is_newly_bad(rows: pd.DataFrame, was: Was) -> pd.Series:
-    is_known = was.equals("status", rows["status"]) & was.equals("reason", rows["reason"])
-    return (rows["status"] == QUARANTINED) & ~is_known
+def settle(
+    rows: Wanted, states: pd.DataFrame, exists: Catalogue, failures: Failures | None = None
+) -> Settled:
+    """Say what each wanted row comes to, by its file and by what exists of its key.
 
-
-def _is_dropped(
-    rows: pd.DataFrame, seen: ViewRows, is_frozen: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Mark rows of views that nobody has asked for and that are not made: new, outgrown, frozen."""
-    is_idle = (rows["status"] == PENDING).to_numpy(bool) & ~seen.is_asked
-    is_unmade = rows["change"].isin(("new", "changed")).to_numpy(bool)
-    return np.asarray(is_idle & (is_unmade | is_frozen), bool)
-
-
-def _carried(
-    others: pd.DataFrame,
-    leaving: pd.DataFrame,
-    outgrown: pd.DataFrame,
-    frozen: pd.DataFrame,
-    rows: pd.DataFrame,
-) -> pd.DataFrame:
-    """Put together what the generation keeps besides the manifest's rows."""
-    outgrown = _unused(outgrown[outgrown["shard"] != ""], rows)
-    kept = [
-        _still_apart(others, rows),
-        _unused(leaving, rows).assign(status=GONE, reason="", message=""),
-        outgrown.assign(status=GONE, reason=REPLACED, message=""),
-        frozen,
-    ]
-    return pd.concat([each for each in kept if len(each)] or kept[:1], ignore_index=True)
-
-
-def _unused(before: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Leave of earlier rows those whose features no row has."""
-    return before[positions(before["key"], rows["key"]) < 0]
-
-
-def _gone(leaving: pd.DataFrame, rows: pd.DataFrame, was: Was) -> tuple[str, ...]:
-    leaving = leaving[leaving["view"] == CLEAN]
-    return tuple(leaving.loc[positions(leaving["key"], _heirs(rows, was)) < 0, "utterance_id"])
-
-
-def _n_utterances(rows: pd.DataFrame) -> int:
-    """Count those that have features of the sound as it is."""
-    return int(((rows["status"] == LIVE) & (rows["view"] == CLEAN)).sum())
-
-
-def _is_mine(
-    known: pd.DataFrame, rows: pd.DataFrame, elsewhere: pd.DataFrame | None
-) -> NDArray[np.bool_]:
-    """Mark the known rows that the manifest speaks for."""
-    is_live_name = (known["status"] != GONE) & known["corpus"].isin(rows["corpus"].unique())
-    is_mine = np.array(is_live_name, bool)
-    if elsewhere is not None and len(known):
-        theirs = joined(elsewhere["corpus"], elsewhere["utterance_id"])
-        is_mine &= positions(joined(known["corpus"], known["utterance_id"]), theirs) < 0
-    return is_mine
-
-
-def _keys_of_old_names(others: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
-    """Keys of tombstones whose name is not in use again."""
-    tombs = others[(others["status"] == GONE) & (others["file"] != "")]
-    return tombs.loc[positions(names_of(tombs), names_of(rows)) < 0, "key"]
-
-
-def _heirs(rows: pd.DataFrame, was: "Was") -> pd.Series:
-    """Keys of rows whose name is new: what has left may live on there."""
-    is_new = ~was.is_known[rows.index.to_numpy()]
-    return rows.loc[is_new & (rows["key"] != "").to_numpy(bool), "key"]
-
-
-def _still_apart(others: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Leave out what the manifest's rows stand for now.
-
-    That is: tombstones whose content is in use again, and rows that a store was rebuilt with, which
-    know no file: theirs is the manifest's utterance of that content. One of that name and of other
-    content has the place of its earlier bytes.
+    Parameters
+    ----------
+    rows : what is wanted
+    states : what each file is: the columns of `FileState`
+    exists : of the catalogue, what counts
+    failures : keys that failed for a reason that is not in the bytes
     """
-    is_tomb = others["status"] == GONE
-    is_bare = ~is_tomb & (others["file"] == "")
-    is_used = positions(others["key"], rows["key"]) >= 0
-    names, views = others["utterance_id"], rows["view"].unique()
-    is_named = is_bare & (positions(names, rows["utterance_id"]) >= 0) & others["view"].isin(views)
-    if is_named.any():
-        texts = {"status": GONE, "reason": REPLACED, "message": ""}
-        others = others.assign(
-            **{name: others[name].mask(is_named, text) for name, text in texts.items()}
-        )
-    return others[~((is_tomb | is_bare) & is_used)]
-
-
-def _pending(rows: pd.DataFrame, paths: pd.Series, states: pd.DataFrame) -> pd.DataFrame:
-    which = rows.index[rows["status"] == PENDING].to_numpy()
-    found = rows.loc[which, ["key", "utterance_id", "view", "start", "end"]].assign(
-        path=paths.to_numpy(object)[which],
-        size=states["size"].to_numpy()[which],
-        mtime_ns=states["mtime_ns"].to_numpy()[which],
+    n = len(rows.manifest)
+    at = exists.find(rows.key)
+    is_known = at >= 0
+    is_place = np.zeros(len(at), bool)
+    is_place[is_known] = exists.is_place[at[is_known]]
+    status = np.array([PENDING, LIVE], object)[is_place.astype(np.int8)]
+    message = np.full(len(at), "", object)
+    is_reason = is_known & ~is_place
+    if is_reason.any():
+        status[is_reason] = exists.texts("reason")[at[is_reason]]
+        message[is_reason] = exists.texts("message")[at[is_reason]]
+    if failures is not None:
+        failed = find_keys(rows.key, failures.keys)
+        hit = (failed >= 0) & (status == PENDING)
+        status[hit], message[hit] = failures.code[failed[hit]], failures.message[failed[hit]]
+    code = states["code"].to_numpy(object)
+    is_away = (code != "")[rows.at]
+    if is_away.any():
+        status[is_away] = code[rows.at[is_away]]
+        message[is_away] = states["message"].to_numpy(object)[rows.at[is_away]]
+    # The bytes that failed as they are would fail once more per view.
+    is_hopeless = _is_bad(status[:n])[rows.at] & (status == PENDING)
+    status[is_hopeless], message[is_hopeless] = (
+        texts[rows.at[is_hopeless]] for texts in (status, message)
     )
-    return found[~found["key"].duplicated()].reset_index(drop=True)
+    has_left = np.zeros(len(at), bool)
+    lost = np.flatnonzero(~rows.is_asked & ~is_place)
+    has_left[lost] = rows.keys_now(lost) != rows.key[lost]
+    return Settled(status=status, message=message, is_away=is_away, has_left=has_left)
+
+
+def texts_before(before: Snapshot, name: str, rows: Rows) -> Texts:
+    """One column of few different texts, of some rows of a snapshot; empty where the row is -1."""
+    found = np.full(len(rows), "", object)
+    known = np.flatnonzero(rows >= 0)
+    if len(known):
+        column = before.table([name])[name]
+        codes = column.take(pa.array(rows[known])).dictionary_encode().combine_chunks()
+        found[known] = np.array(codes.dictionary.to_pylist(), object)[np.asarray(codes.indices)]
+    return found
+
+
+def _is_bad(status: Texts) -> Mask:
+    return np.asarray((status != LIVE) & (status != PENDING), bool)
+
+
+def newly_bad(rows: Wanted, settled: Settled, before: Snapshot) -> Mask:
+    """Mark rows without features that had some before, or another reason, or other bytes."""
+    is_bad = np.flatnonzero(_is_bad(settled.status))
+    is_here = ~settled.is_away[is_bad]
+    is_other = texts_before(before, "status", rows.was[is_bad]) != settled.status[is_bad]
+    is_other |= is_here & ~rows.is_same_key[is_bad]
+    found = np.zeros(len(rows.at), bool)
+    found[is_bad] = is_other
+    return found
+
+
+class _Then:
+    """What the snapshot before says of these corpora's utterances, each as `clean`."""
+
+    def __init__(self, rows: Wanted, before: Snapshot) -> None:
+        n = len(rows.manifest)
+        self._rows = rows
+        self.was = rows.was[:n]
+        self.status = texts_before(before, "status", self.was)
+        left = rows.left[texts_before(before, "view", rows.left) == CLEAN]
+        self._left_ids = texts_before(before, "utterance_id", left)
+        self._is_left_live = texts_before(before, "status", left) == LIVE
+        self.left_keys = from_arrow(before.table(["key"])["key"])[left]
+
+    @property
+    def is_known(self) -> Mask:
+        """Marks utterances that have been tried; one that is pending is as good as new."""
+        return np.asarray((self.was >= 0) & (self.status != PENDING), bool)
+
+    def gone(self) -> tuple[str, ...]:
+        """Who has left, and does not live on under a new name."""
+        heirs = np.unique(self._rows.key[: len(self.was)][self.was < 0])
+        return tuple(self._left_ids[find_keys(self.left_keys, heirs) < 0])
+
+    def n_known(self) -> int:
+        """Count those that had features."""
+        return int((self.status == LIVE).sum() + self._is_left_live.sum())
+
+    def n_vanished(self, settled: Settled, is_bad: Mask) -> int:
+        """Count those that had features and are gone, or whose file is out of reach."""
+        now = settled.status[: len(self.was)]
+        is_away = is_bad & np.isin(now.astype(str), VANISHED) & (self.status == LIVE)
+        if not self._is_left_live.any():
+            return int(is_away.sum())
+        is_unused = find_keys(self.left_keys, np.unique(self._rows.key)) < 0
+        return int(is_away.sum() + (self._is_left_live & is_unused).sum())
+
+
+def _changes(
+    rows: Wanted, settled: Settled, then: _Then, is_moved: Mask, is_relabelled: Mask
+) -> Texts:
+    """Say of every utterance what has happened to it."""
+    n = len(rows.manifest)
+    status, is_known = settled.status[:n], then.is_known
+    is_there, has_reason, is_same_key = status == LIVE, _is_bad(status), rows.is_same_key[:n]
+    is_heir = find_keys(rows.key[:n], np.unique(then.left_keys)) >= 0
+    cases = (
+        (has_reason & settled.is_away[:n], "quarantined"),
+        (is_there & ~is_known & is_heir, "renamed"),
+        (is_there & ~is_known, "skipped"),
+        (is_there & ~is_same_key, "changed"),
+        (is_there & is_moved[:n], "renamed"),
+        (is_there & is_relabelled[:n], "relabelled"),
+        (is_there, "skipped"),
+        (has_reason, "quarantined"),
+        (~is_known, "new"),
+        (~is_same_key, "changed"),
+    )
+    conditions, changes = zip(*cases, strict=True)
+    codes = np.select(conditions, [CHANGES.index(change) for change in changes], RETRIED)
+    return np.asarray(np.array(CHANGES, object)[codes])
+
+
+def _compared(rows: Wanted, before: Snapshot) -> tuple[Mask, Mask]:
+    """Mark rows whose file, and whose labels, the snapshot before has not, or not the same."""
+    manifest = rows.manifest
+    is_relabelled = np.zeros(len(rows.at), bool)
+    for name in sorted({*manifest.columns, *before.columns} - NOT_LABELS):
+        is_relabelled |= _differs(rows, before, name)
+    is_moved = _differs(rows, before, "file")
+    for name in ("start", "end"):
+        is_moved |= _differs(rows, before, name)
+    return is_moved, is_relabelled
+
+
+def _differs(rows: Wanted, before: Snapshot, name: str) -> Mask:
+    """Mark rows of which one column is not as it was; rows that are new differ in any."""
+    found = np.ones(len(rows.at), bool)
+    known = np.flatnonzero(rows.was >= 0)
+    if not len(known):
+        return found
+    then, now = before.table([name])[name].combine_chunks(), None
+    if name in rows.manifest:
+        now = pa.array(rows.manifest[name])
+    for first in range(0, len(known), BLOCK):  # all at once would be there twice more
+        part = known[first : first + BLOCK]
+        old = then.take(pa.array(rows.was[part]))
+        new = pa.repeat("", len(part)) if now is None else now.take(pa.array(rows.at[part]))
+        found[part] = _unequal(old, new)
+    return found
+
+
+def _unequal(old: pa.Array, new: pa.Array) -> Mask:
+    """Mark where two columns differ; numbers that are none are equal."""
+    if pa.types.is_floating(old.type) and pa.types.is_floating(new.type):
+        pair = np.asarray(old), np.asarray(new)
+        return np.asarray((pair[0] != pair[1]) & ~(np.isnan(pair[0]) & np.isnan(pair[1])))
+    return np.asarray(pc.not_equal(old.cast(pa.large_string()), new.cast(pa.large_string())))
+
+
+def _pending(
+    rows: Wanted, settled: Settled, paths: pd.Series, states: pd.DataFrame
+) -> pd.DataFrame:
+    which = np.flatnonzero((settled.status == PENDING) & ~settled.has_left & (rows.key != NO_KEY))
+    _, first = np.unique(rows.key[which], return_index=True)
+    which = which[np.sort(first)]
+    at = rows.at[which]
+    manifest = rows.manifest
+    return pd.DataFrame(
+        {
+            "key": hex_of(rows.key[which]),
+            "utterance_id": manifest["utterance_id"].take(at).array,
+            "view": pd.Series(rows.views, dtype="str").take(rows.view[which]).array,
+            "path": paths.take(at).array,
+            "start": manifest["start"].to_numpy()[at],
+            "end": manifest["end"].to_numpy()[at],
+            "audio_sha256": hex_of(rows.audio_sha256[at]),
+            "size": states["size"].to_numpy()[at],
+            "mtime_ns": states["mtime_ns"].to_numpy()[at],
+        }
+    )

@@ -1,8 +1,7 @@
 """From audio straight to emotions: a bundle's own front end, network and classifiers."""
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from features_cache.consolidated import TimedStack
-from features_cache.keys import CLEAN
 from models.bundle import Bundle, BundleError
 from models.engines import Engine
 from models.predictor import Predictor
 from stages.fusing import fused, joint_name, recipes_from_json
-from stages.plan import Item
 from stages.recipe import Recipe
 from stages.segment_features import (
     Failed,
@@ -25,30 +22,12 @@ from stages.segment_features import (
     window_events,
 )
 from stages.shard_work import load_network
+from stages.utterance import Utterance
 
 BATCH_SIZE = 32
 
 MIN_UTTERANCES = 10
 """Utterances a speaker needs before his own mean and deviation mean anything."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Utterance:
-    """What to predict: a file, or a part of it.
-
-    Attributes
-    ----------
-    name : shown with the result
-    path : audio file
-    start, end : seconds in the file; NaN is its end
-    speaker : may be empty, unless the bundle normalises by speaker
-    """
-
-    name: str
-    path: Path
-    start: float = 0.0
-    end: float = math.nan
-    speaker: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,56 +128,48 @@ def predict(bundle: Bundle, utterances: list[Utterance]) -> Iterator[Prediction 
             f"expects {bundle.feature_dim}; use a bundle as it was written"
         )
         raise BundleError(message)
-    named = {_item(utterance, place): utterance for place, utterance in enumerate(utterances)}
-    parts: dict[Item, list[TimedStack]] = {item: [] for item in named}
-    failures: dict[Item, Unusable] = {}
+    asked = [_looked_at(utterance, place) for place, utterance in enumerate(utterances)]
+    parts: dict[Utterance, list[TimedStack]] = {utterance: [] for utterance in asked}
+    failures: dict[Utterance, Unusable] = {}
     for recipe, network in zip(recipes, networks, strict=True):
-        left = [item for item in named if item not in failures]
-        for item, found in zip(left, _stacks(left, recipe, network), strict=True):
+        left = [utterance for utterance in asked if utterance not in failures]
+        for utterance, found in zip(left, _stacks(left, recipe, network), strict=True):
             if isinstance(found, Failed):
-                name = named[item].name
-                failures[item] = Unusable(name=name, code=found.code, message=found.message)
+                name = utterance.utterance_id
+                failures[utterance] = Unusable(name=name, code=found.code, message=found.message)
             else:
-                parts[item].append(found)
-    good = [item for item in named if item not in failures]
-    check_speakers(bundle, [named[item] for item in good])  # what failed is no statistic
-    predictions = iter(_classify(bundle, [named[i] for i in good], [parts[i] for i in good]))
-    for item in named:
-        yield failures.get(item) or next(predictions)
+                parts[utterance].append(found)
+    good = [utterance for utterance in asked if utterance not in failures]
+    check_speakers(bundle, good)  # what failed is no statistic
+    predictions = iter(_classify(bundle, good, [parts[utterance] for utterance in good]))
+    for utterance in asked:
+        yield failures.get(utterance) or next(predictions)
 
 
-def _item(utterance: Utterance, place: int) -> Item:
+def _looked_at(utterance: Utterance, place: int) -> Utterance:
+    """Note what the file is now, and tell two calls for one file apart."""
     try:
         found = utterance.path.stat()
         size, mtime_ns = found.st_size, found.st_mtime_ns
     except OSError:
         size, mtime_ns = 0, 0  # decoding says what is wrong with it
-    return Item(
-        key=str(place),  # no feature is kept, so it only has to tell two calls for a file apart
-        utterance_id=utterance.name,
-        view=CLEAN,
-        path=str(utterance.path),
-        start=utterance.start,
-        end=utterance.end,
-        size=size,
-        mtime_ns=mtime_ns,
-    )
+    return replace(utterance, key=str(place), size=size, mtime_ns=mtime_ns)
 
 
 def _stacks(
-    items: Sequence[Item], recipe: Recipe, network: Engine
+    utterances: Sequence[Utterance], recipe: Recipe, network: Engine
 ) -> Iterator[TimedStack | Failed]:
     """Make each utterance's features by one recipe, or say why there are none."""
-    rows: dict[Item, list[Rows]] = {item: [] for item in items}
-    failures: dict[Item, Failed] = {}
-    events = feature_events(window_events(items, recipe), network)
+    rows: dict[Utterance, list[Rows]] = {utterance: [] for utterance in utterances}
+    failures: dict[Utterance, Failed] = {}
+    events = feature_events(window_events(utterances, recipe), network)
     for event in storable(events, recipe.dtype):
         if isinstance(event, Failed):
-            failures[event.item] = event
+            failures[event.utterance] = event
         elif isinstance(event, Rows):
-            rows[event.item].append(event)
-    for item in items:
-        yield failures.get(item) or _stack(rows[item])
+            rows[event.utterance].append(event)
+    for utterance in utterances:
+        yield failures.get(utterance) or _stack(rows[utterance])
 
 
 def _stack(rows: list[Rows]) -> TimedStack:
@@ -219,7 +190,7 @@ def _classify(
     for i, utterance in enumerate(utterances):
         _, start, end = stacks[i][0]
         yield Prediction(
-            name=utterance.name,
+            name=utterance.utterance_id,
             emotion=bundle.labels[int(np.argmax(probabilities[i]))],
             probabilities=dict(zip(bundle.labels, probabilities[i].tolist(), strict=True)),
             start=start,

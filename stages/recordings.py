@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features_cache.keys import file_sha256
 from stages.manifest import audio_paths
+from stages.utterance import Utterance
 
 if TYPE_CHECKING:
     from stages.dataset import Dataset
@@ -18,54 +18,7 @@ class RecordingError(ValueError):
     """A recording that is not there, or no longer what the features were made of."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recording:
-    """Where one utterance's audio is.
-
-    Attributes
-    ----------
-    utterance_id : for messages
-    path : audio file
-    start, end : seconds in the file; an ``end`` of NaN is its end
-    key : content key
-    audio_sha256 : of the whole file, as its features were made; empty where nobody knows
-    """
-
-    utterance_id: str
-    path: Path
-    start: float
-    end: float
-    key: str
-    audio_sha256: str
-
-    def check(self) -> None:
-        """Refuse a file that is not the one whose features are in the store.
-
-        Raises
-        ------
-        RecordingError
-            It cannot be read, or holds other bytes.
-        """
-        try:
-            found = file_sha256(self.path)
-        except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-            raise self.unusable(getattr(error, "strerror", None) or str(error)) from error
-        if self.audio_sha256 and found != self.audio_sha256:
-            raise RecordingError(
-                f"the audio of {self.utterance_id!r} has changed since its features were extracted; "
-                f"expected the same bytes; run 'emostack extract' again"
-            )
-
-    def unusable(self, reason: AudioError | str) -> RecordingError:
-        """Make the error that says why the audio cannot be used."""
-        return RecordingError(
-            f"the audio of {self.utterance_id!r} cannot be used: {reason}; the baselines need the "
-            f"recordings; give their folder with --audio (--test-audio for those that are only "
-            f"tested), or train without --baselines"
-        )
-
-
-def recordings_of(dataset: Dataset, root: Path) -> list[Recording]:
+def recordings_of(dataset: Dataset, root: Path) -> list[Utterance]:
     """List the recordings of a data set's utterances, files taken as below `root`."""
     manifest = dataset.manifest
     columns = zip(
@@ -78,7 +31,7 @@ def recordings_of(dataset: Dataset, root: Path) -> list[Recording]:
         strict=True,
     )
     return [
-        Recording(
+        Utterance(
             utterance_id=str(name),
             path=Path(path),
             start=float(start),
@@ -88,3 +41,31 @@ def recordings_of(dataset: Dataset, root: Path) -> list[Recording]:
         )
         for name, path, start, end, key, sha256 in columns
     ]
+
+
+def check_unchanged(recording: Utterance) -> None:
+    """Refuse a file that is not the one whose features are in the store.
+
+    Raises
+    ------
+    RecordingError
+        It cannot be read, or holds other bytes.
+    """
+    try:
+        found = file_sha256(recording.path)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise unusable(recording, getattr(error, "strerror", None) or str(error)) from error
+    if recording.audio_sha256 and found != recording.audio_sha256:
+        raise RecordingError(
+            f"the audio of {recording.utterance_id!r} has changed since its features were extracted; "
+            f"expected the same bytes; run 'emostack extract' again"
+        )
+
+
+def unusable(recording: Utterance, reason: AudioError | str) -> RecordingError:
+    """Make the error that says why the audio cannot be used."""
+    return RecordingError(
+        f"the audio of {recording.utterance_id!r} cannot be used: {reason}; the baselines need the "
+        f"recordings; give their folder with --audio (--test-audio for those that are only "
+        f"tested), or train without --baselines"
+    )

@@ -18,7 +18,7 @@ import pandas as pd
 from features_cache.atomic import atomic_write
 from models.backend import backend_name
 from models.settings import to_mapping
-from stages.cross_corpus import told_corpora
+from stages.training_task import told_corpora
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,7 @@ def model_card(
         "n_utterances": len(manifest),
         "n_speakers": len({task.speakers[row] for row in task.learnt_rows}),
         **told_corpora(task),
-        "generation": task.dataset.generation,
+        "snapshot": task.dataset.snapshot,
         "folds": options.folds,
         "normalisation": options.bundled,
         "transductive": options.bundled == "speaker",
@@ -174,7 +174,7 @@ def _provenance(task: Task, options: TrainOptions, notes: RunNotes) -> dict[str,
     return {
         **told_corpora(task),
         "recipe_id": task.dataset.recipe_id,
-        "generation": task.dataset.generation,
+        "snapshot": task.dataset.snapshot,
         "seeds": ", ".join(map(str, options.seeds)),
         "n_utterances": len(task.dataset.stacks),
         "n_speakers": len(set(task.speakers)),

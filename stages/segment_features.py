@@ -9,7 +9,6 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +21,8 @@ from stages.frontend.segments import segment_times, windows
 from stages.frontend.views.table import view
 from stages.frontend.views.view import seed_of
 from stages.overlap import one_behind
-from stages.plan import Item
 from stages.recipe import Recipe
+from stages.utterance import Utterance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +31,12 @@ class Rows:
 
     Attributes
     ----------
-    item : whose they are
+    utterance : whose they are
     values : windows, float32 (n, n_mels, n_frames + delta_width - 1), or their features (n, dim)
     start, end : float64 (n,), seconds in the utterance as its view has it
     """
 
-    item: Item
+    utterance: Utterance
     values: NDArray[np.floating]
     start: NDArray[np.float64]
     end: NDArray[np.float64]
@@ -47,14 +46,14 @@ class Rows:
 class Done:
     """An utterance has ended well."""
 
-    item: Item
+    utterance: Utterance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """An utterance gives no features: reason code and words."""
 
-    item: Item
+    utterance: Utterance
     code: str
     message: str
 
@@ -76,25 +75,27 @@ class Batch:
     windows: NDArray[np.float32] | None
 
 
-def window_events(items: Iterable[Item], recipe: Recipe) -> Iterator[Event]:
+def window_events(utterances: Iterable[Utterance], recipe: Recipe) -> Iterator[Event]:
     """Decode utterances one by one into windows of static log-Mel.
 
     A file that cannot be used gives `Failed`; the next one follows all the same.
     """
-    for item in items:
+    for utterance in utterances:
         try:
-            yield from _windows_of(item, recipe)
-            if _has_changed(item):
+            yield from _windows_of(utterance, recipe)
+            if _has_changed(utterance):
                 message = "the file was written to while it was being read"
-                yield Failed(item=item, code="changed_during_run", message=message)
+                yield Failed(utterance=utterance, code="changed_during_run", message=message)
             else:
-                yield Done(item=item)
+                yield Done(utterance=utterance)
         except AudioError as error:
-            yield Failed(item=item, code=error.code, message=str(error))
+            yield Failed(utterance=utterance, code=error.code, message=str(error))
         except MemoryError:
-            yield Failed(item=item, code="memory", message="not enough memory to read the file")
+            yield Failed(
+                utterance=utterance, code="memory", message="not enough memory to read the file"
+            )
         except OSError as error:
-            yield Failed(item=item, code="io", message=error.strerror or str(error))
+            yield Failed(utterance=utterance, code="io", message=error.strerror or str(error))
 
 
 def feature_events(events: Iterable[Event], network: Engine) -> Iterator[Event]:
@@ -142,7 +143,11 @@ def _batches(events: Iterable[Event], batch_size: int) -> Iterator[list[Event]]:
     n_waiting = 0
     for event in events:
         if isinstance(event, Failed):  # what is waiting of this utterance is not worth computing
-            while waiting and isinstance(last := waiting[-1], Rows) and last.item is event.item:
+            while (
+                waiting
+                and isinstance(last := waiting[-1], Rows)
+                and last.utterance is event.utterance
+            ):
                 n_waiting -= len(last.values)
                 waiting.pop()
         waiting.append(event)
@@ -159,12 +164,12 @@ def _batches(events: Iterable[Event], batch_size: int) -> Iterator[list[Event]]:
 
 def storable(events: Iterable[Event], dtype: str) -> Iterator[Event]:
     """Cast features to the storage type; an utterance whose features do not fit fails."""
-    failed: Item | None = None
+    failed: Utterance | None = None
     for event in events:
-        if event.item is failed:  # the rest of an utterance that has ended already
+        if event.utterance is failed:  # the rest of an utterance that has ended already
             continue
         ready = _cast(event, dtype) if isinstance(event, Rows) else event
-        failed = ready.item if isinstance(ready, Failed) else None
+        failed = ready.utterance if isinstance(ready, Failed) else None
         yield ready
 
 
@@ -173,42 +178,42 @@ def _cast(rows: Rows, dtype: str) -> Rows | Failed:
     peak = np.maximum(rows.values.max(), -rows.values.min())
     if not np.isfinite(peak):
         message = "the network gave features that are not finite numbers"
-        return Failed(item=rows.item, code="non_finite_features", message=message)
+        return Failed(utterance=rows.utterance, code="non_finite_features", message=message)
     with np.errstate(over="ignore"):
         if not np.isfinite(peak.astype(dtype)):
             message = f"a feature of {peak:.4g} does not fit {dtype}; store this recipe as float32"
-            return Failed(item=rows.item, code="float16_overflow", message=message)
+            return Failed(utterance=rows.utterance, code="float16_overflow", message=message)
     values = rows.values.astype(dtype, copy=False)
-    return Rows(item=rows.item, values=values, start=rows.start, end=rows.end)
+    return Rows(utterance=rows.utterance, values=values, start=rows.start, end=rows.end)
 
 
-def _windows_of(item: Item, recipe: Recipe) -> Iterator[Rows]:
-    path, seen = Path(item.path), view(item.view)
+def _windows_of(utterance: Utterance, recipe: Recipe) -> Iterator[Rows]:
+    path, seen = utterance.path, view(utterance.view)
     blocks = logmel_blocks(
         path,
-        start=item.start,
-        end=item.end,
+        start=utterance.start,
+        end=utterance.end,
         settings=recipe.frontend,
         view=seen,
-        seed=0 if item.view == CLEAN else seed_of(item.key),
+        seed=0 if utterance.view == CLEAN else seed_of(utterance.key),
     )
     length_s = math.inf
     for cut, start_frames in windows(blocks, recipe.segments):
         if math.isinf(length_s):
-            whole_s = duration_s(path) if math.isnan(item.end) else item.end
-            length_s = seen.length_s(whole_s - item.start)
+            whole_s = duration_s(path) if math.isnan(utterance.end) else utterance.end
+            length_s = seen.length_s(whole_s - utterance.start)
         start, end = segment_times(
             start_frames,
             frontend=recipe.frontend,
             segments=recipe.segments,
             duration_s=length_s,
         )
-        yield Rows(item=item, values=cut, start=start, end=end)
+        yield Rows(utterance=utterance, values=cut, start=start, end=end)
 
 
-def _has_changed(item: Item) -> bool:
-    found = Path(item.path).stat()
-    return (found.st_size, found.st_mtime_ns) != (item.size, item.mtime_ns)
+def _has_changed(utterance: Utterance) -> bool:
+    found = utterance.path.stat()
+    return (found.st_size, found.st_mtime_ns) != (utterance.size, utterance.mtime_ns)
 
 
 def _with_values(events: list[Event], values: NDArray[np.float32] | None) -> list[Event]:
@@ -221,7 +226,9 @@ def _with_values(events: list[Event], values: NDArray[np.float32] | None) -> lis
         if isinstance(event, Rows):
             last = first + len(event.values)
             mine = values[first:last]
-            cut.append(Rows(item=event.item, values=mine, start=event.start, end=event.end))
+            cut.append(
+                Rows(utterance=event.utterance, values=mine, start=event.start, end=event.end)
+            )
             first = last
         else:
             cut.append(event)
@@ -246,7 +253,7 @@ def _take(waiting: deque[Event], batch_size: int) -> list[Event]:
 
 def _split(rows: Rows, n: int) -> tuple[Rows, Rows]:
     head, tail = (
-        Rows(item=rows.item, values=rows.values[s], start=rows.start[s], end=rows.end[s])
+        Rows(utterance=rows.utterance, values=rows.values[s], start=rows.start[s], end=rows.end[s])
         for s in (slice(None, n), slice(n, None))
     )
     return head, tail

@@ -7,6 +7,7 @@ has two tasks at hand, one has the network while the other's shard is verified a
 
 import functools
 import importlib.metadata
+import math
 import platform
 import threading
 import time
@@ -32,9 +33,9 @@ from models.engines import KERAS, OPENVINO, Engine
 from models.frozen_cnn import FrozenCNN
 from models.frozen_graph import WindowShape
 from models.weights import weights_file
-from stages.crumb import Crumb
+from stages.frontend.decoder import DECODER
+from stages.in_progress import InProgress
 from stages.overlap import made_ahead
-from stages.plan import Item
 from stages.recipe import Recipe, recipe_from_json
 from stages.segment_features import (
     Done,
@@ -46,6 +47,7 @@ from stages.segment_features import (
     window_batches,
     window_events,
 )
+from stages.utterance import Utterance
 
 SHARD_SECONDS = 60.0
 """Work on a shard after which no further utterance is begun."""
@@ -76,7 +78,7 @@ class ShardTask:
     recipe_json : the resolved recipe
     batch_size : segments a call of the network, at least 8
     engine : what runs the network, one of `models.engines.ENGINES`
-    items : utterances, in order
+    utterances : in order
     shard : name of the shard to write, so that it is found even if the worker dies on its way back
     """
 
@@ -85,7 +87,7 @@ class ShardTask:
     recipe_json: str
     batch_size: int
     engine: str = KERAS
-    items: tuple[Item, ...] = ()
+    utterances: tuple[Utterance, ...] = ()
     shard: str = ""
 
 
@@ -104,7 +106,7 @@ class ShardResult:
 
     shard: PublishedShard | None = None
     failures: tuple[Failed, ...] = ()
-    left: tuple[Item, ...] = ()
+    left: tuple[Utterance, ...] = ()
     n_segments: int = 0
     audio_s: float = 0.0
 
@@ -124,19 +126,19 @@ def extract_shard(task: ShardTask) -> ShardResult:
     folder = Path(task.store)
     done = published_result(task)  # a cluster may run a task again whose worker it lost sight of
     if done is not None or not may_go_on(folder, task.lock_token):
-        return done or ShardResult(left=task.items)
+        return done or ShardResult(left=task.utterances)
     recipe = recipe_from_json(task.recipe_json)
     with _TURN:
         network = load_network(task.recipe_json, task.batch_size, task.engine)
     header = _header(recipe, network, task.engine)
     with ShardWriter(folder / "shards", header, task.shard) as shard:
         work = _Work(shard, functools.partial(may_go_on, folder, task.lock_token))
-        with _TURN, Crumb(task) as crumb:
+        with _TURN, InProgress(folder / "shards", task.shard, task.utterances) as progress:
             # Asked once the unfinished file is there: whoever takes over after this deletes it
             # before looking at what is published, and what is deleted cannot be published any more.
             if not may_go_on(folder, task.lock_token):
-                return ShardResult(left=task.items)
-            work.extract(crumb, recipe, network)
+                return ShardResult(left=task.utterances)
+            work.extract(progress, recipe, network)
         try:
             published = shard.close() if shard.n_utterances else None
         except FileExistsError:  # another worker was given the task as well, and was faster
@@ -144,11 +146,13 @@ def extract_shard(task: ShardTask) -> ShardResult:
             if twin is None:
                 raise
             return twin
-    ended = {id(item) for item in work.ended} | {id(failure.item) for failure in work.failures}
+    ended = {id(utterance) for utterance in work.ended} | {
+        id(failure.utterance) for failure in work.failures
+    }
     return ShardResult(
         shard=published,
         failures=tuple(work.failures),
-        left=tuple(item for item in task.items if id(item) not in ended),
+        left=tuple(utterance for utterance in task.utterances if id(utterance) not in ended),
         n_segments=published.entries[-1].row_end if published else 0,
         audio_s=work.audio_s,
     )
@@ -159,15 +163,15 @@ class _Work:
 
     def __init__(self, shard: ShardWriter, may_go_on: Callable[[], bool]) -> None:
         self._shard, self._may_go_on = shard, may_go_on
-        self._began = self._asked = 0.0
-        self.ended: list[Item] = []
+        self._began, self._asked = 0.0, -math.inf
+        self.ended: list[Utterance] = []
         self.failures: list[Failed] = []
         self.audio_s = 0.0
 
-    def extract(self, crumb: Crumb, recipe: Recipe, network: Engine) -> None:
+    def extract(self, progress: InProgress, recipe: Recipe, network: Engine) -> None:
         """Take a task's utterances from audio file to shard."""
         self._began = time.monotonic()
-        windows = window_batches(window_events(crumb.passing(), recipe), network.batch_size)
+        windows = window_batches(window_events(progress.passing(), recipe), network.batch_size)
         n_windows, n_features = batches_ahead(
             recipe, batch_size=network.batch_size, feature_dim=network.feature_dim
         )
@@ -180,8 +184,8 @@ class _Work:
                 self._write(storable(chain.from_iterable(made), recipe.dtype))
             except MemoryError:
                 message = "not enough memory to make its features"
-                item = crumb.items[len(self.ended) + len(self.failures)]
-                self.failures.append(Failed(item=item, code="memory", message=message))
+                utterance = progress.utterances[len(self.ended) + len(self.failures)]
+                self.failures.append(Failed(utterance=utterance, code="memory", message=message))
 
     def _write(self, events: Iterable[Event]) -> None:
         end_s = 0.0
@@ -190,11 +194,11 @@ class _Work:
                 case Rows():
                     self._shard.append(event.values, event.start, event.end)
                     end_s = float(event.end[-1])
-                case Done(item=item):
+                case Done(utterance=utterance):
                     self._shard.end_utterance(
-                        key=item.key, utterance_id=item.utterance_id, view=item.view
+                        key=utterance.key, utterance_id=utterance.utterance_id, view=utterance.view
                     )
-                    self.ended.append(item)
+                    self.ended.append(utterance)
                     self.audio_s += end_s
                 case Failed():
                     self._shard.rollback()
@@ -245,7 +249,7 @@ def published_result(task: ShardTask) -> ShardResult | None:
     made = {entry.key for entry in entries}
     return ShardResult(
         shard=PublishedShard(name=path.name, sha256=file_sha256(path), entries=entries),
-        left=tuple(item for item in task.items if item.key not in made),
+        left=tuple(utterance for utterance in task.utterances if utterance.key not in made),
         n_segments=entries[-1].row_end,
     )
 
@@ -268,10 +272,10 @@ def load_network(recipe_json: str, batch_size: int, engine: str = KERAS) -> Engi
 
 
 def package_versions(engine: str = KERAS) -> dict[str, str]:
-    """Versions of everything that has a hand in a feature that an engine makes."""
+    """Versions of everything that has a hand in a feature that an engine makes, and of our decoding."""
     packages = (*PACKAGES, backend_name(), *([OPENVINO] if engine == OPENVINO else []))
     versions = {name: _version(name) for name in packages}
-    return {**versions, "python": platform.python_version()}
+    return {**versions, "decoder": DECODER, "python": platform.python_version()}
 
 
 _version = functools.cache(importlib.metadata.version)

@@ -7,8 +7,8 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from features_cache.places import Places
-from features_cache.store import Place, Store
+from features_cache.places import Place, Places
+from features_cache.store import Store
 from models.stacks import LazyStacks, Stacks, lengths_of
 from stages.fusing import fused
 
@@ -26,7 +26,7 @@ class Source:
     Attributes
     ----------
     places : of each utterance
-    store : holding the generation that the places are of
+    store : holding the snapshot that the places are of
     is_there : bool (n,), which of the utterances have features; None: all
     """
 

@@ -16,7 +16,7 @@ from models.stacks import lengths_of
 from reports.evaluation_names import is_part
 from reports.metrics import evaluate
 from stages.baselines import cross_validate_baselines, n_steps
-from stages.cross_corpus import FOLDED_BY, told_corpora
+from stages.cross_corpus import FOLDED_BY
 from stages.crossvalidate import cross_validate
 from stages.run_folder import (
     BUNDLE,
@@ -27,7 +27,7 @@ from stages.run_folder import (
     write_run,
 )
 from stages.side_by_side import n_workers
-from stages.training_task import make_task
+from stages.training_task import make_task, told_corpora
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -206,7 +206,8 @@ def _result(
         "baselines": {name: uar for name, uar in uars.items() if name not in {*own, *parts}},
         "seeds": list(options.seeds),
         "recipe_id": task.dataset.recipe_id,
-        "generation": task.dataset.generation,
+        "snapshot": task.dataset.snapshot,
+        "generation": task.dataset.snapshot,  # its name in version 0.1
         "n_utterances": len(task.dataset.stacks),
         "n_segments": int(lengths_of(task.dataset.stacks).sum()),
         **told_corpora(task),

@@ -42,7 +42,7 @@ def read_features(
     (selection, *others), left_out = select_in_all(manifest, stores)
     store = stores[0]
     beside = list(zip(others, stores[1:], strict=True))
-    dataset = stored_dataset(selection, store, store.generation.recipe_id, beside)
+    dataset = stored_dataset(selection, store, store.recipe_id, beside)
     seen = view_stacks(selection, store, views, dataset.stacks, beside)
     dataset = replace(dataset, views=seen)
     return dataset.in_memory() if dataset.n_bytes <= memory_bytes else dataset, left_out

@@ -14,7 +14,7 @@ from models.linear_path import LinearPath, fit_linear_path
 from models.normalisation import Normalisation, NormalisationSettings, fit_normalisation
 from models.stacks import chained, in_file, lengths_of, picked
 from models.utterance_vectors import utterance_vectors
-from stages.cross_corpus import check_test_labels, cross_fold
+from stages.cross_corpus import check_test_labels, corpus_names, cross_fold
 from stages.folds import Audio, Fold, FoldError, make_folds, speaker_names
 from stages.train_options import TrainError
 
@@ -134,6 +134,22 @@ class Task:
             [f"{i} {self.speakers[row]}" for i in range(len(versions)) for row in rows],
             settings,
         )
+
+
+def told_corpora(task: Task) -> dict[str, str]:
+    """Say which corpus trained and which was tested; nothing where one corpus does both."""
+    if not len(task.only_tested):
+        return {}
+    parts = {"trained_on": task.learnt_rows, "tested_on": task.only_tested}
+    return {name: _words(task, rows) for name, rows in parts.items()}
+
+
+def _words(task: Task, rows: np.ndarray) -> str:
+    manifest = task.dataset.manifest.iloc[rows]
+    speakers = {task.speakers[row] for row in rows}
+    emotions = sorted(set(manifest["emotion"]))
+    size = f"{len(rows)} utterances of {len(speakers)} speakers, {len(emotions)} emotions"
+    return f"{corpus_names(manifest) or 'a corpus without a name'}: {size}"
 
 
 def make_task(

@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features_cache.atomic import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from stages.recordings import Recording
+    from stages.utterance import Utterance
 
 logger = logging.getLogger("emostack." + __name__)
 
@@ -49,7 +50,7 @@ class VectorMaker:
 
     name: str
     identity: Mapping[str, Any]
-    make: Callable[[Sequence[Recording]], Iterator[np.ndarray]]
+    make: Callable[[Sequence[Utterance]], Iterator[np.ndarray]]
     has_own_units: bool
 
 
@@ -93,10 +94,26 @@ class VectorCache:
             pq.write_table(table, partial)
 
 
+def forget_vectors(folder: Path, keys: Collection[str]) -> None:
+    """Take the vectors of some content keys out of every cache in a folder; a torn one goes whole."""
+    for path in sorted(folder.glob("*.parquet")):
+        try:
+            table = pq.read_table(path)
+            stays = pc.invert(pc.is_in(table["key"], value_set=pa.array([*keys], pa.string())))
+        except (OSError, KeyError, pa.ArrowException):  # nobody can tell what is in it
+            path.unlink()
+            continue
+        if not pc.any(stays).as_py():
+            path.unlink()
+        elif not pc.all(stays).as_py():
+            with atomic_write(path) as partial:
+                pq.write_table(table.filter(stays), partial)
+
+
 def cached_vectors(
     folder: Path,
     maker: VectorMaker,
-    recordings: Sequence[Recording],
+    recordings: Sequence[Utterance],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
     """Take vectors from the cache and make those that it lacks.

@@ -6,19 +6,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features_cache.generation import LIVE, QUARANTINED
-from features_cache.keys import content_key
+from features_cache.key_columns import NO_KEY, content_keys, keys_of
 from features_cache.lookup import joined, positions
-from features_cache.places import Places
+from features_cache.snapshot import LIVE, PENDING
 from features_cache.store import Store
 from models.stacks import LazyStacks, Stacks
 from stages.dataset import DatasetError, Selection
 from stages.frontend.views.table import view
+from stages.manifest import span_of
 from stages.stored_stacks import Source, stored_stacks
-
-_COLUMNS = (
-    "corpus", "utterance_id", "key", "status", "shard", "row_start", "row_end",
-)  # fmt: skip
 
 
 def view_stacks(
@@ -33,7 +29,7 @@ def view_stacks(
     Parameters
     ----------
     selection : from `stages.dataset.select`
-    store : holding the generation that the selection is of
+    store : holding the snapshot that the selection is of
     names : of the views
     own : the utterances' own stacks, which stand in where a view failed, such as of an utterance that
         became too short
@@ -61,49 +57,39 @@ def view_stacks(
 
 def _source(selection: Selection, store: Store, name: str) -> Source:
     """Say where the utterances are through one view, and which of them did not fail."""
-    rows, is_live = _rows(selection, store, name)
-    places = Places(
-        shard=pd.Categorical(rows["shard"]),
-        row_start=rows["row_start"].to_numpy(),
-        row_end=rows["row_end"].to_numpy(),
-    )
+    keys, is_live = _keys(selection, store, name)
+    places = store.places(keys)
+    lost = is_live & ~places.is_there
+    if lost.any():
+        raise _lacking(selection.manifest[lost], selection.manifest, store, name)
     return Source(places, store, is_live)
 
 
-def _rows(selection: Selection, store: Store, name: str) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
-    """Rows of one view, in the selection's order, and which of them have features."""
+def _keys(selection: Selection, store: Store, name: str) -> tuple[pd.Series, NDArray[np.bool_]]:
+    """Keys of one view, in the selection's order, and which of them have features."""
     text = view(name).text
-    rows = store.generation.of_view(name, _COLUMNS)
+    rows = store.snapshot.rows(["corpus", "utterance_id", "key", "status"], view=name)
     wanted = selection.manifest
     at = positions(*(joined(t["corpus"], t["utterance_id"]) for t in (wanted, rows)))
     if rows.empty or (at < 0).any():
         raise _lacking(wanted[at < 0] if len(rows) else wanted, wanted, store, name)
     rows = rows.iloc[at].reset_index(drop=True)
-    is_live = (rows["status"] == LIVE).to_numpy(bool)
-    is_lacking = ~_is_of(text, selection, rows)
-    is_lacking |= ~is_live & (rows["status"] != QUARANTINED).to_numpy(bool)
+    is_lacking = ~_is_of(text, selection, rows["key"]) | (rows["status"] == PENDING).to_numpy(bool)
     if is_lacking.any():
         raise _lacking(wanted[is_lacking], wanted, store, name)
-    return rows, is_live
+    return rows["key"], (rows["status"] == LIVE).to_numpy(bool)
 
 
-def _is_of(text: str, selection: Selection, rows: pd.DataFrame) -> NDArray[np.bool_]:
+def _is_of(text: str, selection: Selection, keys: pd.Series) -> NDArray[np.bool_]:
     """Tell which features are of this revision; of audio that nobody has seen here, all are."""
-    digests = selection.audio_sha256
-    places = (selection.manifest[name].tolist() for name in ("start", "end"))
-    keys = zip(digests, *places, rows["key"], strict=True)
-    return np.array(
-        [
-            digest == "" or content_key(digest, start, end, text) == key
-            for digest, start, end, key in keys
-        ],
-        bool,
-    )
+    digests = keys_of(selection.audio_sha256)
+    is_same = content_keys(digests, span_of(selection.manifest), text) == keys_of(keys)
+    return np.asarray(is_same | (digests == NO_KEY), bool)
 
 
 def _lacking(lacking: pd.DataFrame, wanted: pd.DataFrame, store: Store, name: str) -> DatasetError:
     return DatasetError(
-        f"{len(lacking)} of {len(wanted)} utterances have no features of view {name} in generation "
-        f"{store.generation.number} of {store.folder} (first: {lacking['utterance_id'].iloc[0]!r}); "
+        f"{len(lacking)} of {len(wanted)} utterances have no features of view {name} in snapshot "
+        f"{store.snapshot.number} of {store.folder} (first: {lacking['utterance_id'].iloc[0]!r}); "
         f"expected all of them; run 'emostack extract --views {name}' on this manifest first"
     )

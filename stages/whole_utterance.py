@@ -14,6 +14,7 @@ from models.weights import weights_file
 from models.whole_picture import WholePictureCNN
 from stages.frontend.audio import AudioError
 from stages.frontend.logmel import logmel_blocks
+from stages.recordings import check_unchanged, unusable
 from stages.vector_cache import VectorMaker
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from models.networks import NetworkSettings
     from stages.recipe import Recipe
-    from stages.recordings import Recording
+    from stages.utterance import Utterance
 
 NAME = "whole-utterance"
 REVISION = 1
@@ -55,7 +56,7 @@ def whole_utterance_maker(recipe: Recipe) -> VectorMaker:
 
 
 def whole_utterance_vectors(
-    recordings: Sequence[Recording], recipe: Recipe
+    recordings: Sequence[Utterance], recipe: Recipe
 ) -> Iterator[np.ndarray]:
     """Compute the vectors of recordings, in their order.
 
@@ -77,12 +78,12 @@ def whole_utterance_vectors(
         yield from network(batch)
 
 
-def _logmel(recording: Recording, recipe: Recipe) -> np.ndarray:
-    recording.check()
+def _logmel(recording: Utterance, recipe: Recipe) -> np.ndarray:
+    check_unchanged(recording)
     blocks = logmel_blocks(
         recording.path, start=recording.start, end=recording.end, settings=recipe.frontend
     )
     try:
         return np.concatenate(list(blocks), axis=1)
     except AudioError as error:
-        raise recording.unusable(error) from error
+        raise unusable(recording, error) from error

@@ -60,7 +60,7 @@ class FakeTraining:
     """In place of a training, which takes half a minute: writes what the next night looks at."""
 
     def __init__(self) -> None:
-        self.generations: list[int] = []
+        self.snapshots: list[int] = []
 
     def __call__(
         self,
@@ -76,15 +76,15 @@ class FakeTraining:
         provenance: dict[str, Any],
     ) -> dict[str, Any]:
         load_dataset(select(manifest, store), store, recipe.recipe_id)
-        number = store.generation.number
-        self.generations.append(number)
+        number = store.snapshot.number
+        self.snapshots.append(number)
         run = workdir.new_run(title)
-        uar = 50.0 + len(self.generations)
+        uar = 50.0 + len(self.snapshots)
         document = {
             "title": title,
             "headline": "speaker",
             "evaluations": [{"name": "speaker", "metrics": {"uar_pooled": uar}}],
-            "provenance": {"recipe_id": recipe.recipe_id, "generation": number, **provenance},
+            "provenance": {"recipe_id": recipe.recipe_id, "snapshot": number, **provenance},
         }
         (run / "run.json").write_text(json.dumps(document), encoding="utf-8")
         return {

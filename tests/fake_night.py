@@ -13,7 +13,7 @@ def fake_night(**changes: Any) -> dict[str, Any]:  # noqa: ANN401  (any JSON val
         "began": "2026-11-23T02:00:00+00:00", "ended": "2026-11-23T02:00:51+00:00",
         "seconds": 51.0, "status": "done", "exit_status": 0, "error": "", "stopped_by": "",
         "changed": True, "recipe": "emostack-v1", "recipe_id": "9f2c4e1ab07d35f6",
-        "store": "/data/features/9f2c4e1ab07d35f6", "generation": 17, "parent_generation": 16,
+        "store": "/data/features/9f2c4e1ab07d35f6", "snapshot": 17, "parent_snapshot": 16,
         "counts": {
             "manifest": 1550, "new": 12, "changed": 1, "renamed": 0, "relabelled": 0, "gone": 2,
             "retried": 0, "skipped": 1537, "newly_quarantined": 0, "quarantined": 2, "left": 0,
@@ -42,7 +42,7 @@ def fake_night(**changes: Any) -> dict[str, Any]:  # noqa: ANN401  (any JSON val
         "train": {
             "uar_pooled": 83.1, "uar_inductive": 78.2, "uar_interval": [79.4, 86.6],
             "run": "20261123-020031", "report": "/data/runs/20261123-020031/report.html",
-            "generation": 17, "seconds": 20.4, "previous_uar": 82.5, "warning": "",
+            "snapshot": 17, "seconds": 20.4, "previous_uar": 82.5, "warning": "",
         },
         "train_skipped": "",
         "previous": {

@@ -162,7 +162,7 @@ def write_fake_run(
         },
         "provenance": {
             "recipe_id": "9f2c4e1ab07d35f66c8e0d4471b2a9e3",
-            "generation": 1,
+            "snapshot": 1,
             "seeds": "0, 1",
             "command": "emostack reproduce emodb --audio emodb/wav --seeds 2",
             "keras": "3.15.0",
@@ -194,7 +194,7 @@ def run_in_memory(
         "warning": "",
         "labels": tuple(labels_of(tables[0])),
         "settings": {"folds": "speaker", "classifier": {"dropout": 0.3}},
-        "provenance": {"recipe_id": "9f2c", "generation": 1},
+        "provenance": {"recipe_id": "9f2c", "snapshot": 1},
         "predictions": pd.concat(tables, ignore_index=True),
     }
     values |= facts

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from features_cache.generation import LIVE
 from features_cache.shard import ShardHeader, ShardWriter
 from features_cache.store import Store
 from stages.dataset import Selection, select
 from stages.manifest import complete
 from stages.recipe import Recipe, resolve, with_random_weights
-from tests.small_store import key_of
+from tests.small_store import key_of, publish
 
 HOSTILE = (
     "a,b;c",
@@ -81,17 +80,8 @@ def fill(
             key = key_of(f"{row.corpus}/{row.utterance_id}")
             writer.end_utterance(key=key, utterance_id=row.utterance_id, view="clean")
         shard = writer.close()
-    places = pd.DataFrame(
-        {
-            "key": [entry.key for entry in shard.entries],
-            "row_start": [entry.row_start for entry in shard.entries],
-            "row_end": [entry.row_end for entry in shard.entries],
-        }
-    )
-    rows = pd.concat([manifest.reset_index(drop=True), places], axis=1).assign(
-        view="clean", audio_sha256="", shard=shard.name, status=LIVE, reason="", message=""
-    )
-    store.publish(rows, made_by.recipe_id, [shard])
+    keys = [entry.key for entry in shard.entries]
+    publish(store, manifest.assign(key=keys, status="live"), [shard], recipe_id=made_by.recipe_id)
     return store
 
 

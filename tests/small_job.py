@@ -169,7 +169,7 @@ class Job:
         from features_cache.store import Store
 
         store = Store(self.store_folder)
-        return {name: store.stack(name) for name in store.generation.live["utterance_id"]}
+        return {name: store.stack(name) for name in store.live(["utterance_id"])["utterance_id"]}
 
     def features(self) -> dict[str, bytes]:
         """The bytes of all features that readers see."""

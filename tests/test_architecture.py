@@ -6,6 +6,7 @@ import inspect
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -37,12 +38,19 @@ class Import:
 
 def imports_of(file: Path) -> list[Import]:
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    package = ".".join(file.relative_to(ROOT).with_suffix("").parts[:-1])
     return [
         Import(module, is_lazy, node.lineno)
         for node, is_lazy in _walk(tree, is_lazy=False)
-        for module in _modules(node, package)
+        for module in _modules(node, package_of(file))
     ]
+
+
+def package_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).parts[:-1])
+
+
+def module_of(file: Path) -> str:
+    return package_of(file) if file.stem == "__init__" else f"{package_of(file)}.{file.stem}"
 
 
 def _walk(node: ast.AST, *, is_lazy: bool) -> Iterator[tuple[ast.AST, bool]]:
@@ -87,6 +95,59 @@ def test_imports_run_downhill(file: Path) -> None:
         if each.top in BELOW and each.top != room and each.top not in BELOW[room]
     ]
     assert not uphill
+
+
+def neighbours_of(file: Path) -> set[str]:
+    """Name all that a file imports: at once, lazily or for its types alone, by whatever words."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        modules = _modules(node, package_of(file))
+        found.update(modules)
+        if isinstance(node, ast.ImportFrom):
+            found |= {f"{module}.{each.name}" for module in modules for each in node.names}
+    return found
+
+
+def circle_in(room: str) -> list[str]:
+    """Modules of a room that import each other round in a circle; none if there is no circle."""
+    files = {module_of(file): file for file in (ROOT / room).rglob("*.py")}
+    imports = {name: neighbours_of(file) & files.keys() for name, file in files.items()}
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+@pytest.mark.parametrize("room", BELOW)
+def test_inside_a_room_imports_have_no_circles(room: str) -> None:
+    assert circle_in(room) == []
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from stages.deep import one",
+        "from stages.deep.one import name",
+        "from . import one",
+        "import stages.deep.one",
+        "def f():\n  from stages.deep.one import name",
+        "if TYPE_CHECKING:\n  from stages.deep.one import name",
+    ],
+)
+def test_a_circle_is_seen_however_it_is_closed(
+    back: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / "stages" / "deep"
+    deep.mkdir(parents=True)
+    (deep / "__init__.py").write_text("")
+    (deep / "one.py").write_text("from stages.deep.two import name")
+    (deep / "two.py").write_text("import stages.deep.three")
+    (deep / "three.py").write_text("from models import one")
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    assert circle_in("stages") == []
+    (deep / "three.py").write_text(back)
+    assert set(circle_in("stages")) == {f"stages.deep.{name}" for name in ("one", "two", "three")}
 
 
 @every_module
@@ -165,8 +226,7 @@ def test_every_way_to_import_is_seen(
 
 
 def errors_of(file: Path) -> list[type[Exception]]:
-    parts = file.relative_to(ROOT).with_suffix("").parts
-    module = importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    module = importlib.import_module(module_of(file))
     return [
         each
         for _, each in inspect.getmembers(module, inspect.isclass)

@@ -19,14 +19,17 @@ from stages.frontend.segments import windows
 
 BENCHMARKS = sorted((Path(__file__).parent.parent / "benchmarks").glob("bench_*.py"))
 
-SLOW = {"bench_extract": [[], ["--workers", "1"]], "bench_gpu": [[]]}
-"""Those that start a process with a network for every way; and what else they are asked for."""
+ASKED = {"bench_extract": [[], ["--workers", "1"]], "bench_plan": [["--views", "1"]]}
+"""What some are asked for besides their size."""
+
+SLOW = ("bench_extract", "bench_gpu")
+"""Those that start a process with a network for every way."""
 
 RUNS = [
     pytest.param(path, more, id=" ".join([path.stem, *more]), marks=marks)
     for path in BENCHMARKS
     for marks in [pytest.mark.slow if path.stem in SLOW else ()]
-    for more in SLOW.get(path.stem, [[]])
+    for more in ASKED.get(path.stem, [[]])
 ]
 # Imported by `librosa.load`, which scripts use.
 pytestmark = pytest.mark.filterwarnings("ignore:'(aifc|audioop|sunau)' is deprecated")
@@ -88,9 +91,9 @@ def test_a_plot_shows_the_whole_segment_and_nothing_else() -> None:
 
 
 def test_every_stage_of_the_front_end_gives_something(corpus: Path) -> None:
-    (item, *_) = extract_ways.items_of(Task("", str(corpus), "").manifest, corpus)
+    (utterance, *_) = extract_ways.utterances_of(Task("", str(corpus), "").manifest, corpus)
     for stage in STAGES.values():
-        assert sum(array.size for array in stage(item, TINY)) > 0
+        assert sum(array.size for array in stage(utterance, TINY)) > 0
 
 
 def test_a_ratio_is_told_with_its_range_over_the_rounds() -> None:

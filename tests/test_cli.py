@@ -66,7 +66,7 @@ def test_extract_gives_the_contracts_fields_and_nothing_else_on_stdout(
     assert {
         "recipe_id", "n_new", "n_changed", "n_renamed", "n_relabelled", "n_skipped", "n_gone",
         "n_quarantined", "n_quarantined_total", "n_segments", "seconds", "segments_per_second",
-        "generation",
+        "snapshot", "generation",
     } <= set(done.fields)  # fmt: skip
     assert done.fields["n_skipped"] == 12
     assert "skipped" in done.err

@@ -132,7 +132,7 @@ def test_hostile_names_stay_words() -> None:
             warning="<b onclick=x>",
             created="<time>",
             settings={"<s>": "<t>", "folds": "\u202efold"},
-            provenance={"recipe_id": "{{ 1 }}", "generation": "<g>"},
+            provenance={"recipe_id": "{{ 1 }}", "snapshot": "<g>"},
         ),
     ]
     page = html(compare_runs(runs))

@@ -99,10 +99,10 @@ def test_a_warning_is_told_and_marks_each_number_it_touches(home: Path, emostack
 def test_conditions_that_differ_are_warned_of(home: Path, emostack: Emostack) -> None:
     path = home / "runs" / "two" / "run.json"
     facts = json.loads(path.read_text("utf-8"))
-    facts["provenance"]["generation"] = 7
+    facts["provenance"]["snapshot"] = 7
     path.write_text(json.dumps(facts), encoding="utf-8")
     done = emostack("compare", "one", "two", "--workdir", home, "--json")
-    assert "warning: run 2 read generation 7 of the features, run 1 generation 1" in done.err
+    assert "warning: run 2 read snapshot 7 of the features, run 1 snapshot 1" in done.err
     assert len(done.fields["remarks"]) == 1
 
 

@@ -28,16 +28,20 @@ def test_runs_under_the_same_conditions_leave_nothing_to_say() -> None:
         ({"settings": {"folds": "session"}}, "run 2 is folded by session, run 1 by speaker"),
         ({"headline": "train"}, "run 2 has an inductive headline, run 1 a transductive one"),
         (
-            {"provenance": {"recipe_id": "77aa", "generation": 4}},
+            {"provenance": {"recipe_id": "77aa", "snapshot": 4}},
             "run 2 has other features: recipe 77aa, run 1 9f2c",
         ),
         (
+            {"provenance": {"recipe_id": "9f2c", "snapshot": 4}},
+            "run 2 read snapshot 4 of the features, run 1 snapshot 1",
+        ),
+        (
             {"provenance": {"recipe_id": "9f2c", "generation": 4}},
-            "run 2 read generation 4 of the features, run 1 generation 1",
+            "run 2 read snapshot 4 of the features, run 1 snapshot 1",
         ),
         ({"labels": ("a", "b", "c")}, "run 2 chose among 3 emotions, run 1 among 2"),
     ],
-    ids=["folds", "kind", "recipe", "generation", "labels"],
+    ids=["folds", "kind", "recipe", "snapshot", "run of version 0.1", "labels"],
 )
 def test_what_differs_in_a_way_that_matters_is_said(facts: dict[str, object], remark: str) -> None:
     (seen,) = run_remarks([made("one"), made("two", **facts)])

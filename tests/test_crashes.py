@@ -5,8 +5,10 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -42,6 +44,13 @@ def worker_processes(parent: int) -> list[psutil.Process]:
     return []
 
 
+class Patient(random.Random):
+    """Chance that always waits for the longest."""
+
+    def choice(self, seq: Sequence[Any]) -> Any:  # noqa: ANN401
+        return max(seq)
+
+
 class Life:
     """One store from nothing to its end, with a view of what must never change in it."""
 
@@ -57,19 +66,32 @@ class Life:
             assert (shards / name).read_bytes() == was
         self.published = {path.name: path.read_bytes() for path in shards.glob("*.h5")}
 
+    def care(self, words: tuple[object, ...], chance: random.Random) -> int:
+        """Look after the store, and die of it now and then; how many kills there were."""
+        if not (self.job.store_folder / "recipe.json").exists():
+            return 0
+        with running("store", *words, "--workdir", self.job.workdir.root) as process:
+            wait(process, chance.choice((60.0, chance.uniform(1.0, 4.0))))
+            n_kills = int(kill(process, "parent", chance))
+        shards = self.job.store_folder / "shards"
+        self.published = {n: was for n, was in self.published.items() if (shards / n).exists()}
+        self.look()
+        return n_kills
+
     @property
     def is_over(self) -> bool:
-        """Whether a generation has everything."""
+        """Whether a snapshot has everything."""
         if not (self.job.store_folder / "recipe.json").exists():
             return False
-        return len(Store(self.job.store_folder).generation.live) == N_UTTERANCES
+        return len(Store(self.job.store_folder).live(["key"])) == N_UTTERANCES
 
     def check_end(self, calm: dict[str, bytes]) -> None:
         """Run to the end, unless there already, and compare."""
         self.job.extract(retry_quarantined=True)
         self.look()
+        self.care(("gc", "--yes"), Patient())
         assert self.job.features() == calm
-        keys = Store(self.job.store_folder).generation.live["key"]
+        keys = Store(self.job.store_folder).live(["key"])["key"]
         assert times_on_disk(self.job.store_folder) == dict.fromkeys(keys, 1)
         assert list((self.job.store_folder / "shards").glob(".*")) == []
 
@@ -152,8 +174,11 @@ def test_kills_in_short_form(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_hundred_kills_of_parents_workers_or_both(tmp_path: Path) -> None:
+def test_a_hundred_kills_of_runs_and_of_care_between_them(tmp_path: Path) -> None:
     calm = calm_features(tmp_path / "calm", LONG_S)
+    part = job_of(tmp_path / "part", LONG_S)
+    part.extract_part(1, 3)
+    cares = (("gc", "--yes"), ("compact",), ("merge", part.workdir.root))
     chance = random.Random(1)
     n_kills, n_lives = 0, 0
     while n_kills < 100:
@@ -163,5 +188,7 @@ def test_a_hundred_kills_of_parents_workers_or_both(tmp_path: Path) -> None:
             while n_kills < 100 and not life.is_over:
                 n_workers = chance.choice((0, 2, 2))
                 n_kills += run_and_kill(life, chance, n_workers, orphans)
+                if chance.random() < 1 / 3:
+                    n_kills += life.care(chance.choice(cares), chance)
             life.check_end(calm)
         assert n_lives < 50

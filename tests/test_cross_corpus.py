@@ -119,9 +119,9 @@ def test_a_corpus_without_a_name_makes_a_fold_with_one() -> None:
     assert (fold.name, fold.train.tolist(), fold.test.tolist()) == ("test", [0], [1])
 
 
-@pytest.mark.parametrize("change", [{"recipe_id": "r2"}, {"generation": 8}])
+@pytest.mark.parametrize("change", [{"recipe_id": "r2"}, {"snapshot": 8}])
 def test_features_of_another_store_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(TrainError, match="expected r1, generation 7"):
+    with pytest.raises(TrainError, match="expected r1, snapshot 7"):
         joined(make_dataset(), replace(second(), **change))
 
 

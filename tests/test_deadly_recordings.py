@@ -53,9 +53,9 @@ def test_a_recording_that_kills_its_worker_twice_is_given_up_and_the_rest_is_don
     assert len(killed) == 2
     fields = json.loads(out)
     assert (fields["n_quarantined"], fields["n_left"]) == (1, 0)
-    rows = Store(job.store_folder).generation.rows.set_index("utterance_id")
-    assert rows.loc["u5", "reason"] == "crashed"
-    assert (rows.drop(index="u5")["status"] == "live").all()
+    status = Store(job.store_folder).snapshot.rows().set_index("utterance_id")["status"]
+    assert status["u5"] == "crashed"
+    assert (status.drop("u5") == "live").all()
     assert set(times_on_disk(job.store_folder).values()) == {1}
     assert wholeness(job.store_folder) == []
     assert job.extract()["n_to_extract"] == 0

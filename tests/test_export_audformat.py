@@ -59,7 +59,7 @@ def test_the_database_has_what_the_store_has(tmp_path: Path) -> None:
     for name, frame in found.items():
         assert set(frame.dtypes) == {np.dtype(np.float32)}
         np.testing.assert_array_equal(frame, store.stack(name).astype(np.float32))
-        start, end = store.read_times(store._place(name, "clean"))
+        start, end = store.read_times(store.place(name))
         assert set(frame.index.get_level_values("file")) == {f"audio/{name}.wav"}
         assert frame.index.get_level_values("start").tolist() == _times(start)
         assert frame.index.get_level_values("end").tolist() == _times(end)
@@ -243,7 +243,7 @@ def test_only_large_and_wide_exports_have_several_tables(
     filled = Content(
         manifest=rows_of(["u"]), keys=pd.Series(["k"]), n_rows=np.array([n_rows]),
         feature_names=("f",) * dim, dtype=np.dtype(np.float16), rows_are="segment",
-        recipe=recipe(), generation=1, stack=lambda _: (np.empty(0), np.empty(0), np.empty(0)),
+        recipe=recipe(), snapshot=1, stack=lambda _: (np.empty(0), np.empty(0), np.empty(0)),
     )  # fmt: skip
     assert len(format_._feature_tables(filled)) == n_tables
 
@@ -255,7 +255,7 @@ def test_blocks_hold_every_row_once_and_in_order(lengths: list[int], seed: int) 
     manifest = rows_of([str(i) for i in range(len(data))])
     filled = Content(
         manifest=manifest, keys=pd.Series([], dtype="str"), n_rows=np.array(lengths), feature_names=("a", "b", "c"),
-        dtype=np.dtype(np.float16), rows_are="segment", recipe=recipe(), generation=1,
+        dtype=np.dtype(np.float16), rows_are="segment", recipe=recipe(), snapshot=1,
         stack=lambda i: (data[i], np.arange(lengths[i]) * 1.0, np.arange(lengths[i]) + 0.5),
     )  # fmt: skip
     owners, columns, starts = [], [], []

@@ -57,7 +57,7 @@ def test_load_dataset_reads_what_the_store_has(datasets: ModuleType, tmp_path: P
         assert numbers["features"].dtype == np.float32
         np.testing.assert_array_equal(numbers["features"], store.stack(name))
         np.testing.assert_array_equal(row["features"], store.stack(name))
-        start, end = store.read_times(store._place(name, "clean"))
+        start, end = store.read_times(store.place(name))
         assert (row["segment_start"], row["segment_end"]) == (start.tolist(), end.tolist())
 
 

@@ -24,7 +24,7 @@ TEXTS = [name for name in COLUMNS if name not in ("start", "end")]
 MEMBERS = [
     *("features", "offsets", "segment_start", "segment_end", "start", "end"),
     *TEXTS,
-    *("key", "feature_names", "recipe_id", "recipe_json", "generation", "rows"),
+    *("key", "feature_names", "recipe_id", "recipe_json", "snapshot", "rows"),
 ]
 
 

@@ -18,15 +18,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features_cache.lock import LockedError, writer_lock
+from features_cache.snapshot import TRANSIENT
 from features_cache.store import Store
 from features_cache.verify import verify
 from pipeline.cluster import ClusterError, open_workers
+from stages.frontend.decoder import DECODER
 from stages.manifest import audio_paths, complete, write_manifest
-from stages.plan import TRANSIENT, Item
+from stages.plan import make_plan
 from stages.segment_features import Failed, window_events
 from stages.task_queue import portions
+from stages.utterance import Utterance
 from tests.hostile_audio import voice_like, write_hostile_corpus
-from tests.small_job import Job, write_corpus
+from tests.small_job import Job, times_on_disk, write_corpus
 
 ROOT = Path(__file__).parent.parent
 
@@ -57,7 +60,7 @@ def test_the_same_command_again_does_nothing(extracted: Job) -> None:
     before = sorted(path.name for path in extracted.store_folder.rglob("*"))
     again = extracted.extract()
     assert (again["n_new"], again["n_skipped"], again["n_segments"]) == (0, 8, 0)
-    assert again["generation"] == 1
+    assert (again["snapshot"], again["generation"]) == (1, 1)
     assert sorted(path.name for path in extracted.store_folder.rglob("*")) == before
 
 
@@ -86,16 +89,12 @@ def test_a_changed_file_that_changes_back_costs_nothing(extracted: Job) -> None:
     first = path.read_bytes()
     soundfile.write(path, voice_like(1.1, seed=99), 16000)
     extracted.extract()
-    rows = Store(extracted.store_folder).generation.find("u1")
-    assert sorted(zip(rows["status"], rows["reason"], strict=True)) == [
-        ("gone", "replaced"),
-        ("live", ""),
-    ]
+    assert extracted.stacks()["u1"].shape != before["u1"].shape
     path.write_bytes(first)
     done = extracted.extract()
     assert (done["n_changed"], done["n_to_extract"]) == (1, 0)
     np.testing.assert_array_equal(extracted.stacks()["u1"], before["u1"])
-    assert extracted.extract()["generation"] == done["generation"]
+    assert extracted.extract()["snapshot"] == done["snapshot"]
 
 
 def test_a_changed_file_that_was_not_reached_keeps_its_old_features(
@@ -118,6 +117,92 @@ def test_a_changed_file_that_was_not_reached_keeps_its_old_features(
     assert extracted.extract()["n_changed"] == 2
 
 
+def test_an_interrupted_run_tells_of_no_bad_file_and_the_next_one_does(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stages.shard_work import ShardResult, ShardTask, extract_shard
+
+    (job.audio / "u0.wav").write_bytes(b"not audio at all")
+    results: list[ShardResult] = []
+
+    def die_after_one(task: ShardTask) -> ShardResult:
+        if results:
+            raise KeyboardInterrupt
+        results.append(extract_shard(task))
+        return results[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stages.shard_work.extract_shard", die_after_one)
+        with pytest.raises(KeyboardInterrupt):
+            job.extract()
+    (first,) = results
+    assert [failure.utterance.utterance_id for failure in first.failures] == ["u0"]
+    assert first.shard is not None
+    n_made = len(first.shard.entries)
+    status = Store(job.store_folder).snapshot.rows(["status"])["status"]
+    assert status.value_counts().to_dict() == {"live": n_made, "pending": 8 - n_made}
+    assert not set(Store(job.store_folder).catalogue.texts("reason")) - {""}
+    done = job.extract()
+    assert (done["n_to_extract"], done["n_new"]) == (8 - n_made, 8 - n_made)
+    assert (done["n_quarantined"], done["n_quarantined_total"]) == (1, 1)
+    assert job.extract()["n_quarantined"] == 0
+
+
+def test_a_bad_file_is_known_under_another_name(job: Job) -> None:
+    (job.audio / "u0.wav").write_bytes(b"not audio at all")
+    job.extract()
+    (job.audio / "u0.wav").rename(job.audio / "moved.wav")
+    job.manifest = job.manifest.replace({"u0": "moved", "u0.wav": "moved.wav"})
+    done = job.extract()
+    assert (done["n_to_extract"], done["n_quarantined_total"]) == (0, 1)
+    rows = Store(job.store_folder).snapshot.rows().set_index("utterance_id")
+    assert (len(rows), rows.loc["moved", "status"]) == (8, "unreadable")
+
+
+@pytest.fixture
+def mended(extracted: Job, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """A store whose features were made by a decoder that is withdrawn now."""
+    withdrawn = frozenset({DECODER})
+    monkeypatch.setattr("stages.extract.DECODER", "ears 2")
+    monkeypatch.setattr("stages.shard_work.DECODER", "ears 2")
+    monkeypatch.setattr("pipeline.extraction.WITHDRAWN", withdrawn)
+    monkeypatch.setitem(make_plan.__kwdefaults__, "withdrawn", withdrawn)
+    return extracted
+
+
+def makers(job: Job) -> set[str]:
+    return set(Store(job.store_folder).catalogue.texts("made_by"))
+
+
+def test_features_of_a_withdrawn_decoder_are_made_again_once(mended: Job) -> None:
+    assert makers(mended) == {DECODER}
+    before = times_on_disk(mended.store_folder)
+    plan = mended.plan()
+    assert (plan["n_withdrawn"], plan["n_to_extract"], plan["n_retried"]) == (8, 8, 8)
+    done = mended.extract()
+    assert (done["n_withdrawn"], done["n_left"], done["snapshot"]) == (8, 0, 1)
+    assert makers(mended) == {"ears 2"}
+    assert times_on_disk(mended.store_folder) == before + before
+    again = mended.extract()
+    assert (again["n_withdrawn"], again["n_to_extract"]) == (0, 0)
+    assert list(verify(mended.store_folder, full=True)) == []
+
+
+def test_what_a_killed_run_has_made_anew_of_a_withdrawn_decoder_counts(
+    mended: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("features_cache.store.publish_catalogue", die)
+        with pytest.raises(MemoryError):
+            mended.extract()
+    done = mended.extract()
+    assert (done["n_withdrawn"], done["n_to_extract"]) == (0, 0)
+    assert makers(mended) == {"ears 2"}
+
+
 def test_parts_of_a_manifest_fill_one_store_together(job: Job, tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     whole = Job(tmp_path / "whole")
@@ -132,7 +217,7 @@ def test_parts_of_a_manifest_fill_one_store_together(job: Job, tmp_path: Path) -
 
 def test_a_dry_run_writes_no_store(job: Job) -> None:
     plan = job.plan()
-    assert (plan["n_new"], plan["n_to_extract"], plan["generation"]) == (8, 8, 0)
+    assert (plan["n_new"], plan["n_to_extract"], plan["snapshot"]) == (8, 8, 0)
     assert not job.store_folder.exists()
 
 
@@ -196,8 +281,8 @@ def test_twenty_bad_inputs_are_processed_or_quarantined_each_for_its_own_reason(
     )
     job.manifest = pd.concat([job.manifest, complete(hostile)], ignore_index=True)
     done = job.extract()
-    rows = Store(job.store_folder).generation.rows.set_index("utterance_id")
-    seen = {name: rows.loc[name, "reason"] or "ok" for name in made}
+    status = Store(job.store_folder).snapshot.rows().set_index("utterance_id")["status"]
+    seen = {name: status[name].replace("live", "ok") for name in made}
     assert seen == {name: code for name, (_, code) in made.items()}
     n_bad = sum(code != "ok" for _, code in made.values())
     assert done["n_quarantined"] == done["n_quarantined_total"] == n_bad
@@ -218,7 +303,7 @@ def test_a_second_extraction_is_refused_while_one_runs(extracted: Job) -> None:
 def test_labels_change_without_touching_audio(extracted: Job) -> None:
     extracted.manifest["emotion"] = "anger"
     done = extracted.extract()
-    assert (done["n_relabelled"], done["n_segments"], done["generation"]) == (8, 0, 2)
+    assert (done["n_relabelled"], done["n_segments"], done["snapshot"]) == (8, 0, 2)
 
 
 def test_features_that_do_not_fit_float16_quarantine_their_utterance(job: Job) -> None:
@@ -228,14 +313,15 @@ def test_features_that_do_not_fit_float16_quarantine_their_utterance(job: Job) -
     )
     job.recipe = dataclasses.replace(job.recipe, network=network, dtype="float16")
     done = job.extract()
-    rows = Store(job.workdir.store_folder(job.recipe.recipe_id)).generation.rows
+    rows = Store(job.workdir.store_folder(job.recipe.recipe_id)).snapshot.rows()
     assert done["n_quarantined"] == 8
-    assert set(rows["reason"]) == {"float16_overflow"}
+    assert set(rows["status"]) == {"float16_overflow"}
 
 
 def test_a_file_that_changes_while_it_is_read_is_tried_again(job: Job) -> None:
-    item = dataclasses.replace(_item(job.audio / "u0.wav"), mtime_ns=1)
-    events = list(window_events([item], job.recipe))
+    path = job.audio / "u0.wav"
+    looked_at = Utterance(utterance_id="u0", path=path, size=path.stat().st_size, mtime_ns=1)
+    events = list(window_events([looked_at], job.recipe))
     assert isinstance(events[-1], Failed)
     assert events[-1].code == "changed_during_run"
     assert events[-1].code in TRANSIENT
@@ -272,19 +358,6 @@ def test_a_lost_shard_is_extracted_again(extracted: Job) -> None:
     assert {k: v.tobytes() for k, v in extracted.stacks().items()} == {
         k: v.tobytes() for k, v in before.items()
     }
-
-
-def _item(path: Path) -> Item:
-    return Item(
-        key="0" * 64,
-        utterance_id=path.stem,
-        view="clean",
-        path=str(path),
-        start=0.0,
-        end=math.nan,
-        size=1,
-        mtime_ns=0,
-    )
 
 
 def test_kill_9_loses_at_most_the_shards_in_flight(tmp_path: Path) -> None:
@@ -339,7 +412,8 @@ def test_an_interrupted_run_says_so_and_keeps_what_is_finished(
     assert process.returncode == 130, err
     assert err.decode().strip() == "interrupted; everything written so far is whole"
     store = Store(job.store_folder)
-    assert 0 < len(store.known_places()) < 60  # a shard that came last may still lack a generation
+    store.adopt()  # a shard that came last may not be in the catalogue yet
+    assert 0 < store.catalogue.is_place.sum() < 60
     assert [path.name for path in store.shards_folder.glob(".*")] == []
     assert list(verify(job.store_folder, full=True)) == []
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import soundfile
 
-from features_cache.store import Place, Store
+from features_cache.store import Store
 from pipeline.extraction import Features, extract_features
 from pipeline.extraction import Job as Extraction
-from stages.plan import Item
 from stages.segment_features import Failed, window_events
 from stages.task_queue import TaskQueue
+from stages.utterance import Utterance
 from tests.command_line import command_line
 from tests.hostile_audio import voice_like
 from tests.small_job import Job, times_on_disk, wholeness, write_short_corpus
@@ -44,7 +44,7 @@ class ViewJob(Job):
     def seen(self) -> dict[tuple[str, str], bytes]:
         """(Utterance, view) -> the bytes that readers see."""
         store = Store(self.store_folder)
-        live = store.generation.live
+        live = store.live(["utterance_id", "view"])
         return {
             (name, each): store.stack(name, each).tobytes()
             for name, each in zip(live["utterance_id"], live["view"], strict=True)
@@ -64,8 +64,8 @@ def test_a_view_is_added_for_its_own_price_and_the_second_run_does_nothing(job: 
     assert added["views"] == {"speed-0.9": {"n_to_extract": 3, "n_there": 0}}
     assert added["n_segments"] <= 1.3 * first["n_segments"]
     again = job.ask("speed-0.9")
-    assert (again["n_to_extract"], again["generation"]) == (0, added["generation"])
-    assert job.ask()["generation"] == added["generation"]
+    assert (again["n_to_extract"], again["snapshot"]) == (0, added["snapshot"])
+    assert job.ask()["snapshot"] == added["snapshot"]
     seen = job.seen()
     assert {key: seen[key] for key in clean} == clean
     assert {name for name, each in seen if each == "speed-0.9"} == {"u0", "u1", "u2"}
@@ -130,8 +130,9 @@ def test_a_run_that_dies_among_the_views_loses_nothing_that_was_made(
     assert max(times_on_disk(job.store_folder).values()) == 1
 
 
-def test_shards_that_nobody_published_are_taken_over(
-    job: ViewJob, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", ["publish_catalogue", "publish_snapshot", "write_index_file"])
+def test_what_a_run_made_that_died_while_publishing_is_taken_over(
+    job: ViewJob, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     job.ask()
 
@@ -139,12 +140,15 @@ def test_shards_that_nobody_published_are_taken_over(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr("features_cache.store.publish_generation", die)
+        patch.setattr(f"features_cache.store.{step}", die)
         with pytest.raises(MemoryError):
             job.ask("masks")
     done = job.ask("masks")
     assert done["n_to_extract"] == 0
     assert done["views"]["masks"]["n_there"] == 3
+    assert {name for name, each in job.seen() if each == "masks"} == {"u0", "u1", "u2"}
+    assert max(times_on_disk(job.store_folder).values()) == 1
+    assert wholeness(job.store_folder) == []
 
 
 def test_a_bad_file_is_told_once_whatever_the_views(job: ViewJob) -> None:
@@ -202,11 +206,7 @@ def test_the_utterance_itself_is_no_view_to_learn_from() -> None:
 def test_times_of_a_faster_view_are_its_own(job: ViewJob) -> None:
     job.ask("speed-2")
     store = Store(job.store_folder)
-    rows = store.generation.find("u2").set_index("view")
-    ends = {}
-    for name, row in rows.iterrows():
-        place = Place(shard=row["shard"], row_start=row["row_start"], row_end=row["row_end"])
-        ends[name] = store.read_times(place)[1][-1]
+    ends = {name: store.read_times(store.place("u2", name))[1][-1] for name in ("clean", "speed-2")}
     duration_s = soundfile.info(job.audio / "u2.wav").duration
     assert ends["clean"] == pytest.approx(duration_s, abs=0.03)
     assert ends["speed-2"] == pytest.approx(duration_s / 2, abs=0.03)
@@ -218,11 +218,11 @@ def test_what_a_view_sees_is_what_its_own_key_draws(tmp_path: Path) -> None:
     found = path.stat()
 
     def windows(key: str) -> bytes:
-        item = Item(
-            key=key, utterance_id="a", view="noise-20db", path=str(path), start=0.0,
-            end=float("nan"), size=found.st_size, mtime_ns=found.st_mtime_ns,
+        seen = Utterance(
+            utterance_id="a", path=path, view="noise-20db", key=key, size=found.st_size,
+            mtime_ns=found.st_mtime_ns,
         )  # fmt: skip
-        events = window_events([item], job.recipe)
+        events = window_events([seen], job.recipe)
         return b"".join(event.values.tobytes() for event in events if hasattr(event, "values"))
 
     job = Job(tmp_path / "job")
@@ -236,14 +236,14 @@ def test_views_of_an_utterance_that_has_failed_are_not_handed_out(job: ViewJob) 
     plan = _plan(job, "masks")
     task = ShardTask(store="x", lock_token="x", recipe_json="{}", batch_size=8)
     queue = TaskQueue(plan, task, 4, lambda: False)
-    first = next(plan.items())
-    queue.leave_out_views_of([Failed(item=first, code="crashed", message="it killed two")])
-    handed: list[Item] = []
+    first = next(plan.utterances())
+    queue.leave_out_views_of([Failed(utterance=first, code="crashed", message="it killed two")])
+    handed: list[Utterance] = []
     while (given := queue.next_task()) is not None:
-        handed += given.items
-    assert [item.view for item in handed].count("masks") == 2
-    (left,) = queue.left_out
-    assert (left.item.utterance_id, left.item.view, left.code) == ("u0", "masks", "crashed")
+        handed += given.utterances
+    assert [u.utterance_id for u in handed if u.view == "masks"] == ["u1", "u2"]
+    assert [u.utterance_id for u in handed if u.view == "clean"] == ["u0", "u1", "u2"]
+    assert queue.n_left_out == 1
 
 
 def _plan(job: ViewJob, *names: str) -> Any:  # noqa: ANN401
@@ -269,7 +269,7 @@ def keeper(
 
 def everything(keeper: Keeper) -> dict[tuple[str, str], bytes]:
     store = keeper.opened()
-    live = store.generation.live
+    live = store.live(["utterance_id", "view"])
     return {
         (name, each): store.stack(name, each).tobytes()
         for name, each in zip(live["utterance_id"], live["view"], strict=True)
@@ -322,12 +322,14 @@ def test_looking_after_a_store_keeps_every_view(
     assert keeper.store("verify", "--full") == {"problems": []}
     assert keeper.extract("--views", "gain-6db,masks").fields["n_to_extract"] == 0
     assert everything(keeper) == before
-    assert (keeper.opened().generation.live["file"] != "").all()
+    assert (keeper.opened().live(["file"])["file"] != "").all()
 
 
 def _forget(keeper: Keeper) -> None:
-    for path in keeper.opened().generations_folder.iterdir():
-        path.unlink()
+    store = keeper.opened()
+    for folder in (store.snapshots_folder, store.catalogue_folder):
+        for path in folder.iterdir():
+            path.unlink()
 
 
 def test_merged_stores_hold_the_views_of_both(keeper: Keeper, tmp_path: Path) -> None:

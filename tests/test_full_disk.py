@@ -6,12 +6,14 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from features_cache.atomic import FullDiskError
-from features_cache.generation import numbers
-from features_cache.index_file import index_generation
+from features_cache.index_file import index_numbers
+from features_cache.numbered import numbers
+from features_cache.store import Store
 from pipeline.workdir import Workdir
 from tests.small_job import Job, running, times_on_disk, wholeness, write_short_corpus
 
@@ -111,7 +113,7 @@ def test_wherever_the_disk_is_full_nothing_is_torn_and_the_same_command_goes_on(
     assert n_stopped >= 8
 
 
-def test_a_generation_without_room_leaves_the_one_before(
+def test_a_snapshot_without_room_leaves_the_one_before(
     job: Job, disk: Path, ballast: Ballast
 ) -> None:
     job.extract()
@@ -124,7 +126,33 @@ def test_a_generation_without_room_leaves_the_one_before(
     assert {p: p.read_bytes() for p in before if p.name != "lock"} == {
         p: was for p, was in before.items() if p.name != "lock"
     }
-    assert job.extract()["generation"] == 2
+    assert job.extract()["snapshot"] == 2
+
+
+def test_a_catalogue_without_room_leaves_the_one_before_and_the_shard(
+    job: Job, ballast: Ballast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = job.manifest
+    job.manifest = whole.iloc[:20]
+    job.extract()
+    publish = Store.publish_catalogue
+
+    def without_room(*words: Any) -> None:  # noqa: ANN401
+        ballast.leave(0)
+        publish(*words)
+
+    job.manifest = whole
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "publish_catalogue", without_room)
+        with pytest.raises(
+            FullDiskError, match=r"catalogue/00000002\.parquet could not be written"
+        ):
+            job.extract()
+    ballast.drop()
+    assert len(job.features()) == 20
+    assert wholeness(job.store_folder) == []
+    assert job.extract()["n_to_extract"] == 0
+    assert len(job.features()) == 24
 
 
 def test_an_index_without_room_leaves_the_one_before_and_comes_later(
@@ -133,16 +161,16 @@ def test_an_index_without_room_leaves_the_one_before_and_comes_later(
     job.extract()
     index = (job.store_folder / "store.h5").read_bytes()
     job.manifest["emotion"] = "fear"
-    generation = next((job.store_folder / "generations").iterdir()).stat().st_size
-    ballast.leave(generation + 2 * PAGE)
+    snapshot = next((job.store_folder / "snapshots").iterdir()).stat().st_size
+    ballast.leave(snapshot + 2 * PAGE)
     with pytest.raises(FullDiskError, match=r"store\.h5 could not be written \(No space"):
         job.extract()
-    assert numbers(job.store_folder / "generations") == [1, 2]
+    assert numbers(job.store_folder / "snapshots") == [1, 2]
     assert (job.store_folder / "store.h5").read_bytes() == index
     assert wholeness(job.store_folder) == []
     ballast.drop()
-    assert job.extract()["generation"] == 2
-    assert index_generation(job.store_folder / "store.h5") == 2
+    assert job.extract()["snapshot"] == 2
+    assert index_numbers(job.store_folder / "store.h5") == (2, 1)
 
 
 def test_hashes_without_room_leave_those_before(job: Job, ballast: Ballast) -> None:

@@ -46,8 +46,9 @@ def stored(tmp_path: Path) -> Path:
     [
         (["--recipe", "again.toml"], 1, f"recipe {recipe().recipe_id} stands beside itself"),
         (["--recipe", "paper-2021"], 1, "has no store of recipe 'paper-2021'"),
-        (["--generation", 1, "--generation", 1], 2, "1 --recipe and 2 --generation; expected no"),
-        (["--generation", 3], 1, "has no generation 3"),
+        (["--snapshot", 1, "--snapshot", 1], 2, "1 --recipe and 2 --snapshot; expected no"),
+        (["--snapshot", 3], 1, "has no snapshot 3"),
+        (["--generation", 3], 1, "has no snapshot 3"),
     ],
 )
 def test_recipes_that_cannot_stand_side_by_side_are_told_in_one_line(
@@ -87,7 +88,7 @@ def test_a_training_on_two_recipes_is_repeated_and_its_bundle_predicts_by_both(
     ids = [each.recipe_id for _, each in open_stores(Workdir(tmp_path / "runs"), names)]
     document = json.loads((run / "run.json").read_text(encoding="utf-8"))
     for told in (fields, document["provenance"]):
-        assert (told["recipe_id"], told["generation"]) == ("+".join(ids), "1+1")
+        assert (told["recipe_id"], told["snapshot"]) == ("+".join(ids), "1+1")
     assert "+".join(ids) in (run / "report.html").read_text(encoding="utf-8")
     bundle = load_bundle(run / "bundle")
     assert [each.recipe_id for each in bundle_recipes(bundle)] == ids
@@ -108,7 +109,7 @@ def test_a_training_on_two_recipes_is_repeated_and_its_bundle_predicts_by_both(
     assert [len(each["segments"]) for each in known] == [len(stack) for stack in dataset.stacks]
     assert new["emotion"] in ("joy", "fear")
 
-    held = ["--generation", 1, "--generation", 1]
+    held = ["--snapshot", 1, "--generation", 1]
     again = emostack("train", fields["manifest"], *words, *held, "--memory", 0)
     assert again.status == 0, again.err
     assert (fields["streamed"], again.fields["streamed"]) == (False, True)

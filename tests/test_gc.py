@@ -11,36 +11,42 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from features_cache.catalogue import catalogue_rows, read_catalogue
 from features_cache.compact import compact
 from features_cache.gc import collect, waste
-from features_cache.generation import GenerationError, numbers
+from features_cache.key_columns import keys_of
 from features_cache.lock import writer_lock
+from features_cache.numbered import TableError
 from features_cache.store import Store
 from features_cache.verify import verify
 from tests.small_store import (
-    RECIPE_ID,
-    bury,
+    add,
     contents,
+    drop,
+    key_of,
+    lose,
     make_store,
+    mark,
     new_shard,
+    places,
+    publish,
+    reopened,
     shard_names,
     table,
     values,
 )
 
 LIVE_NAMES = ("a", "bb", "dd")
+HALF, WHOLE = "c" * 2000, "e" * 3000
+"""Two that are not wanted any more: one beside others in its shard, one alone."""
 
 
 @pytest.fixture
 def worn(tmp_path: Path) -> Store:
-    """Three generations; of one shard a half is gone, of another all."""
-    store = make_store(tmp_path / "store", ["a", "bb", "c" * 2000], ["dd"], ["e" * 3000])
-    bury(store, "c" * 2000, "e" * 3000)
+    """Four snapshots; of one shard a half is not wanted any more, of another all."""
+    store = make_store(tmp_path / "store", ["a", "bb", HALF], ["dd"], [WHOLE])
+    drop(store, HALF, WHOLE)
     return store
-
-
-def live(folder: Path, generation: int | None = None) -> dict[tuple[str, ...], bytes]:
-    return {k: v for k, v in contents(folder, generation).items() if k[2] == "live"}
 
 
 def disk(folder: Path) -> int:
@@ -48,65 +54,90 @@ def disk(folder: Path) -> int:
 
 
 def test_what_is_named_first_is_what_goes(worn: Store) -> None:
-    before, size = live(worn.folder), disk(worn.folder)
-    shards = {len(s): n for n, s in worn.generation.rows.groupby("shard")["utterance_id"]}
+    before, size, known = contents(worn.folder), disk(worn.folder), places(worn)
     named = waste(worn)
-    assert named.generations == (1, 2, 3, 4)
-    assert set(named.utterance_ids) == {"c" * 2000, "e" * 3000}
-    assert named.held_ids == ()
-    assert named.rewritten == (shards[3],)
-    assert len(named.shards) == 2
+    assert named.snapshots == (1, 2, 3)
+    assert sorted(named.utterance_ids) == [HALF, WHOLE]
+    assert named.n_held == 0
+    assert named.rewritten == (known[key_of(HALF)],)
+    assert named.shards == tuple(sorted([known[key_of(HALF)], known[key_of(WHOLE)]]))
     assert disk(worn.folder) == size  # nothing has been done yet
-    freed = collect(worn, RECIPE_ID)
+    freed = collect(worn)
     assert freed == size - disk(worn.folder) > 0
     assert abs(freed - named.n_bytes) < 20_000
-    assert live(worn.folder) == contents(worn.folder) == before
-    assert shard_names(worn) == set(worn.generation.shards)
-    assert numbers(worn.generations_folder) == [5]
+    assert contents(worn.folder) == before
+    assert shard_names(worn) == {*worn.catalogue.shards}
+    assert set(places(worn)) == set(map(key_of, LIVE_NAMES))
+    assert Store(worn.folder).snapshots == [4]
     assert list(verify(worn.folder, full=True)) == []
 
 
 def test_collecting_again_frees_nothing(worn: Store) -> None:
-    collect(worn, RECIPE_ID)
+    collect(worn)
     again = waste(worn)
-    assert (again.generations, again.shards, again.n_bytes) == ((), (), 0)
-    assert collect(worn, RECIPE_ID) == 0
+    assert (again.snapshots, again.shards, again.n_bytes) == ((), (), 0)
+    assert collect(worn) == 0
 
 
-@pytest.mark.parametrize("held", [1, 3, 4])
-def test_a_generation_that_is_held_stays_readable(worn: Store, held: int) -> None:
-    before = contents(worn.folder, held)
-    named = waste(worn, [held])
-    collect(worn, RECIPE_ID, [held])
-    assert contents(worn.folder, held) == before
-    assert held not in named.generations
-    assert {*named.utterance_ids, *named.held_ids} == {"c" * 2000, "e" * 3000}
-    assert ("e" * 3000 in named.held_ids) == (held > 1)
-    assert set(live(worn.folder)) == {("c", name, "live") for name in LIVE_NAMES}
+@pytest.mark.parametrize(("kept", "n_held"), [(1, 1), (2, 1), (3, 2)])
+def test_a_snapshot_that_is_kept_stays_readable(worn: Store, kept: int, n_held: int) -> None:
+    before, newest = contents(worn.folder, kept), contents(worn.folder)
+    named = waste(worn, [kept])
+    collect(worn, [kept])
+    assert contents(worn.folder, kept) == before
+    assert contents(worn.folder) == newest
+    assert sorted([*named.snapshots, kept]) == [1, 2, 3]
+    assert (named.n_held, len(named.utterance_ids)) == (n_held, 2 - n_held)
+    assert Store(worn.folder).snapshots == [kept, 4]
     assert list(verify(worn.folder, full=True)) == []
-    collect(worn, RECIPE_ID)
-    assert shard_names(worn) == set(worn.generation.shards)
+    collect(worn)
+    assert shard_names(worn) == {*worn.catalogue.shards}
+    assert set(places(worn)) == set(map(key_of, LIVE_NAMES))
 
 
-def test_a_held_generation_that_is_torn_is_told_before_anything_is_done(worn: Store) -> None:
-    (worn.generations_folder / "00000002.parquet").write_bytes(b"PAR1")
+def test_a_kept_snapshot_that_is_torn_is_told_before_anything_is_done(worn: Store) -> None:
+    (worn.snapshots_folder / "00000002.parquet").write_bytes(b"PAR1")
     there = shard_names(worn)
-    with pytest.raises(GenerationError, match="00000002"):
-        collect(worn, RECIPE_ID, [2])
+    with pytest.raises(TableError, match="00000002"):
+        collect(worn, [2])
     assert shard_names(worn) == there
 
 
-def test_a_held_generation_that_went_long_ago_holds_nothing(worn: Store) -> None:
+def test_a_torn_snapshot_that_nobody_keeps_goes(worn: Store) -> None:
+    (worn.snapshots_folder / "00000002.parquet").write_bytes(b"PAR1")
+    collect(worn)
+    assert worn.snapshots == [4]
+
+
+def test_a_snapshot_that_went_long_ago_holds_nothing(worn: Store) -> None:
     assert waste(worn, [77]) == waste(worn)
 
 
+@pytest.mark.parametrize("status", ["pending", "missing", "damaged"])
+def test_what_is_wanted_is_kept_whatever_state_it_is_in(worn: Store, status: str) -> None:
+    mark(worn, status, "dd")
+    collect(worn)
+    assert set(places(worn)) == set(map(key_of, LIVE_NAMES))
+
+
+def test_reasons_that_nobody_wants_go_too(worn: Store) -> None:
+    quiet = table(new_shard(worn, ["quiet"]), status="silent")
+    rows = catalogue_rows(keys_of([key_of("quiet"), key_of("old")]), reason="silent")
+    worn.publish_catalogue(worn.catalogue.plus(rows))
+    publish(worn, pd.concat([worn.snapshot.rows(), quiet]))
+    collect(worn)
+    found = worn.catalogue.find(keys_of([key_of("quiet"), key_of("old")]))
+    assert (found >= 0).tolist() == [True, False]
+    assert worn.catalogue.texts("reason")[found[0]] == "silent"
+
+
 def test_shards_that_were_compacted_go(worn: Store) -> None:
-    before = live(worn.folder)
-    compact(worn, RECIPE_ID)
+    before = contents(worn.folder)
+    compact(worn)
     assert len(shard_names(worn)) == 4
-    collect(worn, RECIPE_ID)
+    collect(worn)
     assert len(shard_names(worn)) == 1
-    assert live(worn.folder) == before
+    assert contents(worn.folder) == before
 
 
 def test_an_orphan_goes_only_if_everything_in_it_is_elsewhere(worn: Store) -> None:
@@ -114,26 +145,57 @@ def test_an_orphan_goes_only_if_everything_in_it_is_elsewhere(worn: Store) -> No
     torn = new_shard(worn, ["a"])
     (worn.shards_folder / torn.name).write_bytes(b"torn")
     assert double.name in waste(worn).shards
-    collect(worn, RECIPE_ID)
+    collect(worn)
     assert worn.orphans() == sorted([single.name, torn.name])
 
 
-def test_an_utterance_that_two_names_share_is_kept_for_the_living(tmp_path: Path) -> None:
+def test_features_that_are_elsewhere_too_are_not_named_among_those_that_go(worn: Store) -> None:
+    new_shard(worn, ["a", "unknown"])
+    again = reopened(worn)
+    before = contents(worn.folder)
+    assert sorted(waste(again).utterance_ids) == sorted([HALF, WHOLE, "unknown"])
+    collect(again)
+    assert contents(worn.folder) == before
+
+
+def test_a_shard_that_is_missing_or_torn_does_not_stop_the_rest(worn: Store) -> None:
+    known = places(worn)
+    (worn.shards_folder / known[key_of("dd")]).unlink()
+    (worn.shards_folder / known[key_of("a")]).write_bytes(b"torn")
+    collect(worn)
+    assert shard_names(worn) == {known[key_of("a")]}
+    assert {p.code for p in verify(worn.folder)} == {"missing_shard", "torn_shard"}
+
+
+def test_an_utterance_that_two_names_share_is_kept_for_the_one_that_stays(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store")
     shard = new_shard(store, ["a"])
-    twin = table(shard, utterance_id="twin", status="gone")
-    store.publish(pd.concat([table(shard), twin]), RECIPE_ID, [shard])
-    collect(store, RECIPE_ID)
-    assert (Store(store.folder).stack("a") == values("a")).all()
-    assert len(store.generation.rows) == 1
+    publish(store, pd.concat([table(shard), table(shard, utterance_id="twin")]), [shard])
+    drop(store, "a")
+    collect(store)
+    assert (Store(store.folder).stack("twin") == values("a")).all()
+
+
+def test_the_index_shows_what_stays_before_anything_is_deleted(
+    worn: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[int] = []
+
+    def note(store: Store) -> None:
+        assert shard_names(store) >= {*read_catalogue(store.catalogue_folder).shards}
+        shown.append(len(store.snapshots))
+
+    monkeypatch.setattr(Store, "show", note)
+    collect(worn)
+    assert shown == [4]
 
 
 def _die_at_publish(patch: pytest.MonkeyPatch, store: Store) -> None:
-    patch.setattr(store, "publish", _die)
+    patch.setattr(store, "publish_catalogue", _die)
 
 
 def _die_at_first_unlink(patch: pytest.MonkeyPatch, _: Store) -> None:
-    patch.setattr("features_cache.gc.generation_path", _die)
+    patch.setattr("features_cache.gc.table_path", _die)
 
 
 def _die_between(patch: pytest.MonkeyPatch, _: Store) -> None:
@@ -148,17 +210,18 @@ def _die(*_: object, **__: object) -> None:
 def test_a_collection_that_dies_is_finished_by_the_next(
     worn: Store, how: Callable[[pytest.MonkeyPatch, Store], None]
 ) -> None:
-    before = live(worn.folder)
+    before = contents(worn.folder)
     with pytest.MonkeyPatch.context() as patch:
         how(patch, worn)
         with pytest.raises(KeyboardInterrupt):
-            collect(worn, RECIPE_ID)
-    assert live(worn.folder) == before
+            collect(worn)
+    assert contents(worn.folder) == before
     assert list(verify(worn.folder, full=True)) == []
-    again = Store(worn.folder)
-    collect(again, RECIPE_ID)
-    assert live(worn.folder) == before
-    assert shard_names(again) == set(again.generation.shards)
+    again = Store.for_writing(worn.folder)
+    collect(again)
+    assert contents(worn.folder) == before
+    assert shard_names(again) == {*again.catalogue.shards}
+    assert again.snapshots == [4]
 
 
 def compact_and_collect_for_ever(folder: Path) -> None:
@@ -167,21 +230,23 @@ def compact_and_collect_for_ever(folder: Path) -> None:
     sys.stdout.flush()
     with writer_lock(folder):
         while True:
-            store = Store(folder)
+            store = Store.for_writing(folder)
             store.remove_stale_partials()
+            store.adopt()
             old = [values(name) for name in LIVE_NAMES]
-            gone = new_shard(store, ["going"])
-            rows = store.generation.rows
-            rows = rows[rows["utterance_id"] != "going"]
-            store.publish(pd.concat([rows, table(gone, status="gone")]), RECIPE_ID, [gone])
-            compact(store, RECIPE_ID, shard_bytes=2**26)
-            collect(store, RECIPE_ID)
+            drop(store, "going")
+            lose(store, "going")
+            add(store, new_shard(store, ["going"]))
+            drop(store, "going")
+            compact(store, shard_bytes=2**26)
+            collect(store)
             assert all((store.stack(n) == v).all() for n, v in zip(LIVE_NAMES, old, strict=True))
+            store.close()
 
 
 @pytest.mark.slow
 def test_a_store_that_is_killed_while_it_is_cared_for_is_whole(worn: Store) -> None:
-    before, rng = live(worn.folder), random.Random(0)
+    before, rng = contents(worn.folder), random.Random(0)
     code = "import pathlib, sys; from tests.test_gc import compact_and_collect_for_ever as run; "
     code += "run(pathlib.Path(sys.argv[1]))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -195,17 +260,17 @@ def test_a_store_that_is_killed_while_it_is_cared_for_is_whole(worn: Store) -> N
             assert child.poll() is None
             child.kill()
         assert list(verify(worn.folder, full=True)) == []
-        assert live(worn.folder) == before
-    assert Store(worn.folder).generation.number > 20
+        assert before.items() <= contents(worn.folder).items()
+    assert Store(worn.folder).snapshot.number > 20
 
 
 def test_what_was_put_aside_as_damaged_goes_too(worn: Store) -> None:
     (worn.folder / "damaged").mkdir()
     (worn.folder / "damaged" / "torn.h5").write_bytes(bytes(100_000))
-    before = live(worn.folder)
+    before = contents(worn.folder)
     named = waste(worn)
     assert named.n_damaged == 1
     assert named.n_bytes >= 100_000
-    assert collect(worn, RECIPE_ID) >= 100_000
+    assert collect(worn) >= 100_000
     assert waste(worn).n_damaged == 0
-    assert live(worn.folder) == before
+    assert contents(worn.folder) == before

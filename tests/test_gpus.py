@@ -13,7 +13,7 @@ from models import backend, gpus
 from models.gpus import VISIBLE_GPUS, visible_gpus
 from pipeline import cluster
 from pipeline.cluster import default_workers, open_workers
-from stages.crumb import take_crumb
+from stages.in_progress import take_marker
 from stages.shard_work import ShardTask, extract_shard
 from tests.small_job import Job
 from tests.test_late_workers import task  # noqa: F401
@@ -107,7 +107,9 @@ def test_a_process_goes_on_with_a_task_while_another_ones_shard_is_published(
     other = dataclasses.replace(task, shard=new_shard_name())
     assert extract_shard(other).left == ()
     folder = Path(task.store) / "shards"
-    assert take_crumb(task) is None  # whoever died now would have no utterance to blame
+    assert (
+        take_marker(folder, task.shard) is None
+    )  # whoever died now would have no utterance to blame
     assert [path.name for path in folder.glob("[!.]*.h5")] == [other.shard]
     may_publish.set()
     first.join(60)

@@ -79,7 +79,7 @@ def test_the_same_import_again_adds_nothing(given: Path, tmp_path: Path) -> None
     there = Workdir(tmp_path / "there")
     import_export(there, given, None)
     again = import_export(there, given / "features.h5", tmp_path / "m.parquet")
-    assert (again["n_added"], again["generation"]) == (0, 1)
+    assert (again["n_added"], again["snapshot"]) == (0, 1)
     assert len(read_manifest(tmp_path / "m.parquet")) == len(UTTERANCES)
 
 
@@ -241,7 +241,7 @@ def test_features_of_another_width_than_the_stores_are_refused(given: Path, tmp_
         replaced("features", lambda x: x[:, :4])(file)
     with pytest.raises(ImportFileError, match="has 4 features a segment; expected 5"):
         import_export(there, given, None)
-    assert Store(there.store_folder(recipe().recipe_id)).generation.number == 1
+    assert Store(there.store_folder(recipe().recipe_id)).snapshot.number == 1
 
 
 def test_other_audio_under_a_known_name_is_told_and_changes_nothing(

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features_cache.catalogue import catalogue_rows
 from features_cache.compact import compact
+from features_cache.key_columns import keys_of
 from features_cache.merge import merge
 from features_cache.shard import ShardError
 from features_cache.store import Store, StoreError
@@ -16,11 +18,15 @@ from features_cache.verify import verify
 from tests.small_store import (
     RECIPE_ID,
     add,
-    bury,
     contents,
+    drop,
     key_of,
     make_store,
+    mark,
     new_shard,
+    places,
+    publish,
+    reopened,
     shard_names,
     table,
     values,
@@ -35,6 +41,28 @@ def mine(tmp_path: Path) -> Store:
 @pytest.fixture
 def yours(tmp_path: Path) -> Store:
     return make_store(tmp_path / "yours", ["c"], ["dd", "e"])
+
+
+def states(store: Store) -> dict[str, str]:
+    rows = Store(store.folder).snapshot.rows(["utterance_id", "status"])
+    return dict(zip(rows["utterance_id"], rows["status"], strict=True))
+
+
+def numbers(store: Store) -> tuple[int, int]:
+    again = Store(store.folder)
+    return again.snapshot.number, again.catalogue.number
+
+
+def know_reason(store: Store, name: str, reason: str) -> None:
+    """Publish a catalogue that has a reason for this name's key."""
+    rows = catalogue_rows(keys_of([key_of(name)]), reason=reason, message=f"by {store.folder.name}")
+    store.publish_catalogue(store.catalogue.plus(rows))
+
+
+def message_of(store: Store, name: str) -> str:
+    catalogue = Store(store.folder).catalogue
+    (at,) = catalogue.find(keys_of([key_of(name)]))
+    return str(catalogue.texts("message")[at])
 
 
 names = st.lists(st.sampled_from("abcdefghij"), max_size=6, unique=True)
@@ -54,7 +82,8 @@ def test_the_union_holds_everything_once_whatever_the_parts(
     whole = contents(folder / "0")
     assert done.conflicts == ()
     assert done.n_added == len(everything) - len(parts[0])
-    assert set(whole) == {("c", name, "live") for name in everything}
+    assert set(whole) == {("c", name) for name in everything}
+    assert set(places(stores[0])) == set(map(key_of, everything))
     for i in range(1, len(parts)):
         assert contents(folder / str(i)).items() <= whole.items()
     assert list(verify(folder / "0", full=True)) == []
@@ -80,17 +109,40 @@ def test_shards_are_copied_where_there_are_no_links(
     assert list(verify(mine.folder, full=True)) == []
 
 
-def test_merging_the_same_again_changes_nothing(mine: Store, yours: Store) -> None:
+def test_merging_the_same_again_publishes_nothing(mine: Store, yours: Store) -> None:
     add(yours, new_shard(yours, ["other bytes"], ids={"other bytes": "a"}))
-    first = merge(mine, [yours], RECIPE_ID)
-    there = shard_names(mine)
-    again = merge(Store(mine.folder), [yours, yours], RECIPE_ID)
-    assert (again.n_added, again.n_shards) == (0, 0)
-    assert again.generation.number == first.generation.number
-    compact(mine, RECIPE_ID)
-    again = merge(mine, [yours], RECIPE_ID)
-    assert (again.n_added, again.n_shards) == (0, 0)
-    assert there < shard_names(mine)
+    add(yours, new_shard(yours, ["bb"], seed=1))
+    mark(yours, "missing", "e")
+    merge(mine, [yours], RECIPE_ID)
+    there, before = shard_names(mine), numbers(mine)
+    for again in (mine, Store(mine.folder), reopened(mine)):
+        done = merge(again, [yours, yours], RECIPE_ID)
+        assert (done.n_added, done.n_shards) == (0, 0)
+    assert (numbers(mine), shard_names(mine)) == (before, there)
+
+
+def test_merging_after_a_compaction_brings_nothing_back(mine: Store, yours: Store) -> None:
+    merge(mine, [yours], RECIPE_ID)
+    compact(mine)
+    before, there = numbers(mine), shard_names(mine)
+    done = merge(mine, [yours], RECIPE_ID)
+    assert (done.n_added, done.n_shards) == (0, 0)
+    assert (numbers(mine), shard_names(mine)) == (before, there)
+
+
+def test_merging_with_itself_changes_nothing(mine: Store) -> None:
+    before = numbers(mine)
+    done = merge(mine, [Store(mine.folder)], RECIPE_ID)
+    assert (done.n_added, done.n_shards, done.conflicts) == (0, 0, ())
+    assert numbers(mine) == before
+
+
+def test_an_empty_store_takes_everything(tmp_path: Path, yours: Store) -> None:
+    store = make_store(tmp_path / "new")
+    assert merge(store, [yours], RECIPE_ID).n_added == 3
+    assert contents(store.folder) == contents(yours.folder)
+    assert Store(store.folder).recipe_id == RECIPE_ID
+    assert merge(yours, [make_store(tmp_path / "none")], RECIPE_ID).n_added == 0
 
 
 def test_a_store_of_another_recipe_is_refused_by_both_names(mine: Store, tmp_path: Path) -> None:
@@ -105,65 +157,118 @@ def test_other_audio_under_one_name_is_told_and_mine_stays(mine: Store, yours: S
     assert [(c.utterance_id, c.corpus, c.code) for c in done.conflicts] == [
         ("a", "c", "other_audio")
     ]
-    assert (Store(mine.folder).stack("a") == values("a")).all()
-    (lost,) = mine.generation.rows[mine.generation.rows["status"] == "gone"].itertuples()
-    assert (lost.key, lost.reason) == (key_of("other bytes"), "replaced")
-    assert contents(mine.folder)["c", "a", "gone"] == contents(yours.folder)["c", "a", "live"]
+    again = Store(mine.folder)
+    assert (again.stack("a") == values("a")).all()
+    (other,) = again.places([key_of("other bytes")])
+    assert (again.read(other) == values("other bytes")).all()
 
 
 @pytest.mark.parametrize("name", ["a", "another name"])
-def test_other_features_of_one_key_are_told_and_mine_stay(
+def test_other_features_of_one_key_are_told_and_my_place_stays(
     mine: Store, yours: Store, name: str
 ) -> None:
     add(yours, new_shard(yours, ["a"], seed=1, ids={"a": name}))
+    before = places(mine)[key_of("a")]
     for _ in range(2):
         done = merge(mine, [yours], RECIPE_ID)
         assert [(c.utterance_id, c.code) for c in done.conflicts] == [(name, "other_features")]
         assert (Store(mine.folder).stack(name) == values("a")).all()
-    found = contents(mine.folder)
-    assert found["c", name, "gone"] == contents(yours.folder)["c", name, "live"]
-    assert len(found) == 6 + (name != "a")
+    assert places(Store(mine.folder))[key_of("a")] == before
+    assert len(contents(mine.folder)) == 5 + (name != "a")
+
+
+def test_the_same_features_in_another_shard_are_no_conflict(mine: Store, yours: Store) -> None:
+    add(yours, new_shard(yours, ["x", "a"]))
+    before = places(mine)[key_of("a")]
+    done = merge(mine, [yours], RECIPE_ID)
+    assert (done.conflicts, done.n_added, done.n_shards) == ((), 4, 3)
+    assert places(mine)[key_of("a")] == before
 
 
 def test_other_labels_are_told_and_mine_stay(mine: Store, yours: Store) -> None:
-    add(yours, new_shard(yours, ["a"]), emotion="fear")
+    own = new_shard(yours, ["a"])
+    add(yours, own, emotion="fear")
     done = merge(mine, [yours], RECIPE_ID)
     assert [(c.utterance_id, c.code) for c in done.conflicts] == [("a", "other_labels")]
-    assert set(mine.generation.live["emotion"]) == {"joy"}
-    assert shard_names(mine) & shard_names(yours) == set(
-        Store(yours.folder, generation=2).generation.shards
-    )  # the features of `a` were here already
+    assert set(mine.snapshot.rows()["emotion"]) == {"joy"}
+    assert own.name not in shard_names(mine)  # the features of `a` were here already
 
 
-def test_a_live_row_takes_the_place_of_a_quarantined_one(mine: Store, yours: Store) -> None:
-    bad = table(new_shard(mine, ["c"])).assign(
-        shard="", row_start=0, row_end=0, key="", status="quarantined", reason="missing"
-    )
-    mine.publish(pd.concat([mine.generation.rows, bad]), RECIPE_ID)
+def test_a_column_that_only_one_store_has_is_no_conflict(mine: Store, yours: Store) -> None:
+    add(yours, new_shard(yours, ["a"]), mood="calm", file="elsewhere.wav")
+    done = merge(mine, [yours], RECIPE_ID)
+    assert done.conflicts == ()
+    rows = Store(mine.folder).snapshot.rows().set_index("utterance_id")
+    assert rows.loc["a", ["mood", "file"]].tolist() == ["", "a.wav"]
+    assert set(rows["mood"]) == {""}
+
+
+def test_their_columns_come_over_with_their_rows(mine: Store, yours: Store) -> None:
+    add(yours, new_shard(yours, ["x"]), mood="calm")
     merge(mine, [yours], RECIPE_ID)
-    assert list(mine.generation.quarantined["utterance_id"]) == []
+    rows = Store(mine.folder).snapshot.rows().set_index("utterance_id")
+    assert {name: mood for name, mood in rows["mood"].items() if mood} == {"x": "calm"}
+
+
+RANK = ["live", "silent", "pending"]
+
+
+@pytest.mark.parametrize("theirs", RANK)
+@pytest.mark.parametrize("ours", RANK)
+def test_live_counts_more_than_a_reason_and_that_more_than_pending(
+    mine: Store, yours: Store, ours: str, theirs: str
+) -> None:
+    add(yours, new_shard(yours, ["a"]), speaker="theirs")
+    mark(mine, ours, "a")
+    mark(yours, theirs, "a")
+    done = merge(mine, [yours], RECIPE_ID)
+    comes = RANK.index(theirs) < RANK.index(ours)
+    (row,) = mine.snapshot.rows(utterance_id="a").to_dict("records")
+    assert (row["status"], row["speaker"]) == ((theirs, "theirs") if comes else (ours, "s"))
+    assert done.n_added == 3 + comes
+    assert mine.snapshot.n_rows == 5
+    assert list(verify(mine.folder)) == []
+
+
+@pytest.mark.parametrize("reason", ["missing", "pending"])
+def test_a_live_row_takes_the_place_of_one_without_features(
+    mine: Store, yours: Store, reason: str
+) -> None:
+    bad = table(new_shard(yours, ["c"])).assign(key="", status=reason)
+    publish(mine, pd.concat([mine.snapshot.rows(), bad]))
+    merge(mine, [yours], RECIPE_ID)
+    assert states(mine)["c"] == "live"
     assert (Store(mine.folder).stack("c") == values("c")).all()
 
 
-def test_a_quarantined_row_never_takes_a_live_ones_place(mine: Store, yours: Store) -> None:
-    rows = mine.generation.rows.assign(
-        shard="", row_start=0, row_end=0, status="quarantined", reason="silent"
-    )
-    yours.publish(pd.concat([yours.generation.rows, rows]), RECIPE_ID)
-    before = contents(mine.folder)
-    done = merge(mine, [yours], RECIPE_ID)
-    assert before.items() <= contents(mine.folder).items()
-    assert (done.n_added, len(done.generation.quarantined)) == (3, 0)
-
-
-def test_tombstones_come_over_with_their_features(mine: Store, yours: Store) -> None:
-    bury(yours, "c")
+def test_a_place_counts_more_than_a_reason_on_either_side(mine: Store, yours: Store) -> None:
+    know_reason(mine, "c", "crashed")
+    know_reason(yours, "a", "crashed")
     merge(mine, [yours], RECIPE_ID)
-    assert contents(mine.folder)["c", "c", "gone"] == contents(yours.folder)["c", "c", "gone"]
+    assert {key_of("a"), key_of("c")} <= set(places(Store(mine.folder)))
+    assert list(verify(mine.folder, full=True)) == []
+
+
+def test_reasons_come_over_and_mine_stay(mine: Store, yours: Store) -> None:
+    know_reason(mine, "x", "silent")
+    for name in ("x", "y"):
+        know_reason(yours, name, "silent")
+    merge(mine, [yours], RECIPE_ID)
+    assert (message_of(mine, "x"), message_of(mine, "y")) == ("by mine", "by yours")
+
+
+def test_nothing_is_removed(mine: Store, yours: Store) -> None:
+    drop(mine, "bb")
+    drop(yours, "c")
+    before = places(mine)
+    merge(mine, [yours], RECIPE_ID)
+    assert before.items() <= places(mine).items()
+    assert set(states(mine)) == {"a", "dd", "e"}
+    assert {key_of("bb"), key_of("c")} <= set(places(mine))  # what nobody wants any more as well
 
 
 def test_a_name_that_is_taken_by_other_bytes_is_not_overwritten(mine: Store, yours: Store) -> None:
-    names = sorted(yours.generation.shards)
+    names = sorted(yours.catalogue.shards)
     own = new_shard(mine, ["mine"])
     (mine.shards_folder / own.name).rename(mine.shards_folder / names[0])
     blocker = (mine.shards_folder / names[0]).read_bytes()
@@ -172,17 +277,31 @@ def test_a_name_that_is_taken_by_other_bytes_is_not_overwritten(mine: Store, you
     assert contents(yours.folder).items() <= contents(mine.folder).items()
 
 
+def test_a_name_that_the_catalogue_has_for_other_bytes_is_not_taken_for_theirs(
+    mine: Store, yours: Store
+) -> None:
+    name = places(yours)[key_of("c")]
+    own = new_shard(mine, ["mine"])
+    (mine.shards_folder / own.name).rename(mine.shards_folder / name)
+    again = reopened(mine)
+    again.publish_catalogue(again.catalogue)
+    merge(again, [yours], RECIPE_ID)
+    assert contents(yours.folder).items() <= contents(mine.folder).items()
+    assert list(verify(mine.folder, full=True)) == []
+
+
 def test_missing_audio_folders_are_taken_over(mine: Store, yours: Store) -> None:
-    mine.publish(mine.generation.rows, RECIPE_ID, audio={"c": "/mine"})
-    yours.publish(yours.generation.rows, RECIPE_ID, audio={"c": "/yours", "d": "/d"})
-    assert merge(mine, [yours], RECIPE_ID).generation.audio == {"c": "/mine", "d": "/d"}
+    publish(mine, mine.snapshot.rows(), audio={"c": "/mine"})
+    publish(yours, yours.snapshot.rows(), audio={"c": "/yours", "d": "/d"})
+    merge(mine, [yours], RECIPE_ID)
+    assert Store(mine.folder).snapshot.audio == {"c": "/mine", "d": "/d"}
 
 
 @pytest.mark.parametrize("kind", ["changed", "missing"])
 def test_a_damaged_shard_is_refused_and_nothing_changes(
     mine: Store, yours: Store, kind: str
 ) -> None:
-    last = yours.shards_folder / max(yours.generation.shards)
+    last = yours.shards_folder / max(yours.catalogue.shards)
     if kind == "missing":
         last.unlink()
     else:
@@ -192,20 +311,22 @@ def test_a_damaged_shard_is_refused_and_nothing_changes(
     with pytest.raises(ShardError, match="run 'emostack store repair' there"):
         merge(mine, [yours], RECIPE_ID)
     assert shard_names(mine) == there
-    assert mine.generation.number == 1
+    assert numbers(mine) == (1, 1)
 
 
+@pytest.mark.parametrize("where", ["publish_catalogue", "publish_snapshot"])
 def test_a_merge_that_dies_is_finished_by_the_next(
-    mine: Store, yours: Store, monkeypatch: pytest.MonkeyPatch
+    mine: Store, yours: Store, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(mine, "publish", die)
+        patch.setattr(mine, where, die)
         with pytest.raises(KeyboardInterrupt):
             merge(mine, [yours], RECIPE_ID)
     assert list(verify(mine.folder, full=True)) == []
-    merge(Store(mine.folder), [yours], RECIPE_ID)
+    assert merge(reopened(mine), [yours], RECIPE_ID).n_added == 3
     assert len(shard_names(mine)) == 3
     assert contents(yours.folder).items() <= contents(mine.folder).items()
+    assert list(verify(mine.folder, full=True)) == []

@@ -65,7 +65,7 @@ class Operator:
         return Store(next(self.workdir.glob("features/*/recipe.json")).parent)
 
     def live(self) -> set[str]:
-        return set(self.store.generation.live["utterance_id"])
+        return set(self.store.live(["utterance_id"])["utterance_id"])
 
 
 @pytest.fixture
@@ -97,13 +97,11 @@ def test_the_first_night_extracts_trains_and_says_so_in_a_line(operator: Operato
     done = operator.night()
     assert (done.status, done.err) == (0, "")
     line, page = done.out.splitlines()
-    assert re.fullmatch(
-        r"emostack m: ok, \+8 new, \d+ segments in .+, UAR 51\.0, generation 1", line
-    )
+    assert re.fullmatch(r"emostack m: ok, \+8 new, \d+ segments in .+, UAR 51\.0, snapshot 1", line)
     assert Path(page).is_absolute()
     assert Path(page).is_file()
     assert operator.live() == set(NAMES)
-    assert operator.training.generations == [1]
+    assert operator.training.snapshots == [1]
 
 
 def test_a_calm_night_decodes_nothing_and_trains_nothing(
@@ -113,7 +111,7 @@ def test_a_calm_night_decodes_nothing_and_trains_nothing(
     assert sorted(decoded) == NAMES
     decoded.clear()
     done = operator.night()
-    assert (done.status, decoded, operator.training.generations) == (0, [], [1])
+    assert (done.status, decoded, operator.training.snapshots) == (0, [], [1])
     assert "nothing changed" in done.out
     assert "All went well" in operator.page_text("md")
     assert operator.page["changed"] is False
@@ -145,7 +143,7 @@ def test_every_kind_of_change_is_named_on_the_page_and_in_the_record(
             assert name in text
     assert sorted(decoded) == sorted([new, changed])
     assert operator.live() == {*NAMES, new} - {gone}
-    assert operator.training.generations == [1, 2]
+    assert operator.training.snapshots == [1, 2]
 
 
 def test_a_newly_quarantined_file_is_exit_status_3_once_and_counted_ever_after(
@@ -171,7 +169,7 @@ def prometheus(operator: Operator) -> str:
 
 
 @pytest.mark.parametrize("is_folder_left", [True, False])
-def test_a_disk_that_is_not_mounted_is_an_error_with_a_page_and_no_tombstones(
+def test_a_disk_that_is_not_mounted_is_an_error_with_a_page_and_lets_nothing_go(
     operator: Operator, is_folder_left: bool
 ) -> None:
     operator.night()
@@ -181,13 +179,13 @@ def test_a_disk_that_is_not_mounted_is_an_error_with_a_page_and_no_tombstones(
     done = operator.night()
     assert done.status == 1
     assert done.out.startswith("FAILED emostack m: ")
-    assert done.out.splitlines()[0].endswith(", generation 1")
+    assert done.out.splitlines()[0].endswith(", snapshot 1")
     assert done.err.startswith("error: ")
     assert "mount the disk" in done.err
     assert operator.page["status"] == "failed"
     assert "Failed" in operator.page_text("html")
     assert 'emostack_night_success{title="m"} 0' in prometheus(operator)
-    assert operator.store.generation.number == 1
+    assert operator.store.snapshot.number == 1
     if is_folder_left:
         operator.audio.rmdir()
     (operator.folder / "unmounted").rename(operator.audio)
@@ -208,9 +206,9 @@ def test_an_error_in_a_step_leaves_a_page_that_says_failed(
     assert done.fields["status"] == "failed"
     assert "No space left on device" in done.fields["error"]
     assert "No space left on device" in operator.page_text("md")
-    assert operator.store.generation.number == 1  # what was extracted is kept
+    assert operator.store.snapshot.number == 1  # what was extracted is kept
     operator.night()
-    assert operator.training.generations == [1]  # and trained on the next night
+    assert operator.training.snapshots == [1]  # and trained on the next night
 
 
 def test_a_night_that_was_killed_is_told_by_the_next(operator: Operator) -> None:
@@ -251,7 +249,7 @@ def test_a_signal_ends_the_night_with_everything_whole_and_the_next_goes_on(
     assert done.status == 130
     assert done.out.startswith("INTERRUPTED emostack m: ")
     assert operator.page["status"] == "interrupted"
-    assert operator.training.generations == []
+    assert operator.training.snapshots == []
     assert operator.night().status == 0
     assert operator.live() == set(NAMES)
 
@@ -276,11 +274,11 @@ def test_what_is_asked_of_the_training_decides_whether_it_is_done_again(
     operator.configure(**source, seeds=2)
     operator.night()
     operator.night()
-    assert operator.training.generations == [1, 1]
+    assert operator.training.snapshots == [1, 1]
     assert operator.page["train_skipped"] == "nothing changed"
     operator.configure(**source, seeds=3, train=False)
     operator.night()
-    assert operator.training.generations == [1, 1]
+    assert operator.training.snapshots == [1, 1]
     assert operator.page["train_skipped"] == "switched off"
 
 
@@ -292,17 +290,17 @@ def test_compacting_the_store_or_renaming_a_file_is_no_reason_to_train_again(
     operator.rows["09a01Fa"] = ["09a01Fa.wav", "09", "F"]
     operator.night()
     done = operator.call("store", "compact", "--workdir", operator.workdir, "--json")
-    assert done.fields["stores"][0]["generation"] == 3
+    assert done.fields["stores"][0]["snapshot"] == 2
     (operator.audio / f"{NAMES[0]}.wav").rename(operator.audio / "renamed.wav")
     operator.rows[NAMES[0]][0] = "renamed.wav"
     assert "1 renamed" in operator.night().out
-    assert operator.training.generations == [1, 2]
+    assert operator.training.snapshots == [1, 2]
     operator.rows[NAMES[0]][2] = "W"
     operator.night()
-    assert operator.training.generations == [1, 2, 5]
+    assert operator.training.snapshots == [1, 2, 4]
 
 
-def test_a_store_made_anew_is_trained_on_though_its_generation_has_an_old_number(
+def test_a_store_made_anew_is_trained_on_though_its_snapshot_has_an_old_number(
     operator: Operator,
 ) -> None:
     operator.night()
@@ -310,9 +308,20 @@ def test_a_store_made_anew_is_trained_on_though_its_generation_has_an_old_number
     first, second = (operator.audio / f"{name}.wav" for name in NAMES[:2])
     first.write_bytes(second.read_bytes())  # another sound under the same name
     operator.night()
-    assert operator.training.generations == [1, 1]
+    assert operator.training.snapshots == [1, 1]
     operator.night()
-    assert operator.training.generations == [1, 1]
+    assert operator.training.snapshots == [1, 1]
+
+
+def test_what_was_forgotten_leaves_the_classifier_the_next_night(operator: Operator) -> None:
+    operator.night()
+    done = operator.call("store", "forget", NAMES[0], "--workdir", operator.workdir)
+    assert done.status == 0, done.err
+    del operator.rows[NAMES[0]]
+    assert "UAR 52.0" in operator.night().out
+    assert "UAR" not in operator.night().out
+    assert operator.training.snapshots == [1, 1]
+    assert operator.live() == set(NAMES[1:])
 
 
 def test_a_manifest_without_rows_is_an_error_and_changes_nothing(operator: Operator) -> None:
@@ -354,7 +363,7 @@ def test_a_night_stopped_by_the_clock_is_no_error_and_trains_nothing(operator: O
     assert done.out.startswith("emostack m: stopped by --max-hours 1e-07, ")
     assert " left" in done.out
     assert operator.page["train_skipped"] == "no time left"
-    assert operator.training.generations == []
+    assert operator.training.snapshots == []
     assert operator.night().status == 0
     assert operator.live() == set(NAMES)
 
@@ -394,7 +403,7 @@ def test_json_has_the_fields_of_every_verb_and_whether_anything_changed(
     assert {
         "recipe_id", "n_new", "n_changed", "n_renamed", "n_relabelled", "n_skipped", "n_gone",
         "n_quarantined", "n_quarantined_total", "n_segments", "seconds", "segments_per_second",
-        "generation", "uar_pooled", "uar_inductive", "report",
+        "snapshot", "generation", "uar_pooled", "uar_inductive", "report",
         "changed", "status", "exit_status", "stopped_by", "error", "summary", "page",
     } <= set(done.fields)  # fmt: skip
     assert (done.fields["changed"], operator.night("--json").fields["changed"]) == (True, False)

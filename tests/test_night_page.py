@@ -83,31 +83,31 @@ def with_words(value: Any, word: Callable[[str], str], *, name: str = "") -> Any
         (
             {"counts": {"newly_quarantined": 1, "quarantined": 3}, "seconds": 41.0},
             ("emostack emodb: ok, +12 new, 1 changed, 2 gone, 1 newly quarantined (3 in all), "
-             "1234 segments in 41 s, UAR 83.1 (was 82.5), generation 17"),
+             "1234 segments in 41 s, UAR 83.1 (was 82.5), snapshot 17"),
         ),
-        (NOTHING, "emostack emodb: ok, nothing changed, in 12 s, generation 17"),
+        (NOTHING, "emostack emodb: ok, nothing changed, in 12 s, snapshot 17"),
         (
             FAILED,
             ("FAILED emostack emodb: 1412 of 1550 files are gone; expected few; mount the disk, "
-             "generation 17"),
+             "snapshot 17"),
         ),
         (
             {**NOTHING, "status": "interrupted", "stopped_by": "SIGTERM", "counts": {
                 "new": 3, "changed": 0, "gone": 0, "quarantined": 0, "left": 9}},
-            "INTERRUPTED emostack emodb: by SIGTERM, 9 left, +3 new, in 12 s, generation 17",
+            "INTERRUPTED emostack emodb: by SIGTERM, 9 left, +3 new, in 12 s, snapshot 17",
         ),
         (
             {**NOTHING, "status": "stopped", "stopped_by": "--until 06:00", **DIED_BEFORE},
             ("emostack emodb: stopped by --until 06:00, the night before died, in 12 s, "
-             "generation 17"),
+             "snapshot 17"),
         ),
         (
             {"status": "running", "ended": ""},
-            "DIED emostack emodb: it ended without a word, generation 17",
+            "DIED emostack emodb: it ended without a word, snapshot 17",
         ),
         (
             {**NOTHING, "train_skipped": "one speaker only; expected two; record more"},
-            "emostack emodb: ok, nothing changed, in 12 s, no training, generation 17",
+            "emostack emodb: ok, nothing changed, in 12 s, no training, snapshot 17",
         ),
     ],
 )  # fmt: skip
@@ -352,7 +352,7 @@ def test_prometheus_can_read_every_night(changes: dict) -> None:
         assert gauge(samples, "utterances", change=change) == night["counts"][change]
     for reason, n in night["failures_total"].items():
         assert gauge(samples, "quarantined", reason=reason) == n
-    assert gauge(samples, "generation") == 17
+    assert gauge(samples, "snapshot") == gauge(samples, "generation") == 17
     assert gauge(samples, "store_bytes") == night["disk"]["store_bytes"]
     assert gauge(samples, "free_bytes") == night["disk"]["free_bytes"]
     assert gauge(samples, "segments") == night["segments"]

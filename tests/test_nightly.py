@@ -26,12 +26,12 @@ def plan_of(job: Job) -> Plan:
     store = Store.create(job.store_folder, job.recipe.to_json())
     paths = audio_paths(job.manifest, job.audio)
     states = AudioHashes(job.workdir.hashes_file).states(paths)
-    return make_plan(job.manifest, paths, states, store.generation.rows, store.known_places())
+    return make_plan(job.manifest, paths, states, store.snapshot, store.catalogue)
 
 
 def codes_of(job: Job) -> list[tuple[str, str]]:
-    plan = plan_of(job)
-    found = findings(plan, audio_paths(plan.rows, job.audio), FrontEnd(), lambda: False)
+    paths = audio_paths(job.manifest, job.audio)
+    found = findings(plan_of(job), paths, FrontEnd(), lambda: False)
     return sorted((problem.utterance_id, problem.code) for problem in found)
 
 
@@ -48,8 +48,8 @@ def test_only_what_is_new_is_looked_through(job: Job) -> None:
 
 def test_there_is_an_end_to_looking_when_time_is_up(job: Job) -> None:
     soundfile.write(job.audio / "u1.wav", np.zeros(8000), 16000)
-    plan = plan_of(job)
-    found = findings(plan, audio_paths(plan.rows, job.audio), FrontEnd(), lambda: True)
+    paths = audio_paths(job.manifest, job.audio)
+    found = findings(plan_of(job), paths, FrontEnd(), lambda: True)
     assert list(found) == []
 
 
@@ -68,17 +68,19 @@ def test_drift_compares_what_came_with_what_was_there(job: Job) -> None:
     assert found["verdict"] != "none"
 
 
-def test_the_last_training_of_a_title_is_the_newest_whole_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("word", ["snapshot", "generation"], ids=["now", "version 0.1"])
+def test_the_last_training_of_a_title_is_the_newest_whole_one(tmp_path: Path, word: str) -> None:
     for name, title, uar in (("1", "a", 50.0), ("2", "a", 60.0), ("3", "b", 70.0)):
         (tmp_path / name).mkdir()
         run = {
             "title": title,
             "headline": "speaker",
             "evaluations": [{"name": "speaker", "metrics": {"uar_pooled": uar}}],
-            "provenance": {"generation": int(name)},
+            "provenance": {word: int(name)},
         }
         (tmp_path / name / "run.json").write_text(json.dumps(run), encoding="utf-8")
     (tmp_path / "4").mkdir()
     (tmp_path / "4" / "run.json").write_text("{torn", encoding="utf-8")
-    assert last_training(tmp_path, "a") == {"generation": 2, "uar_pooled": 60.0}
+    last = last_training(tmp_path, "a")
+    assert (last["snapshot"], last["uar_pooled"]) == ("2", 60.0)
     assert last_training(tmp_path, "c") == {}

@@ -14,10 +14,10 @@ import click
 import pytest
 import yaml
 
+from features_cache.snapshot import TRANSIENT
 from features_cache.store import Store
 from pipeline.cli import emostack
 from pipeline.config import read_config
-from stages.plan import TRANSIENT
 from tests.command_line import pages, write_voices
 from tests.small_job import write_recipe
 
@@ -228,7 +228,9 @@ SBATCH = """\
 def stacks(folder: Path) -> dict[str, bytes]:
     (recipe,) = folder.glob("features/*/recipe.json")
     store = Store(recipe.parent)
-    return {name: store.stack(name).tobytes() for name in store.generation.live["utterance_id"]}
+    return {
+        name: store.stack(name).tobytes() for name in store.live(["utterance_id"])["utterance_id"]
+    }
 
 
 @pytest.mark.slow
@@ -259,7 +261,7 @@ def test_slurms_array_and_merge_give_the_store_of_one_job(tmp_path: Path) -> Non
     done = submit_everything()
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "failed").exists(), done.stderr
-    assert "nothing changed" in done.stdout or "generation 1" in done.stdout
+    assert "nothing changed" in done.stdout or "snapshot 1" in done.stdout
     assert stacks(machine.workdir) == in_one_go("one")
     write_voices(audio, ["09a01Fa", "other"])
     (audio / "other.wav").replace(audio / f"{NAMES[0]}.wav")

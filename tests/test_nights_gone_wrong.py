@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from features_cache.generation import GONE, QUARANTINED
+from features_cache.snapshot import LIVE, PENDING
 from features_cache.store import Store
 from pipeline.cli import main
 from stages.manifest import complete, write_manifest
@@ -81,13 +81,12 @@ def test_the_night_the_disk_is_not_mounted_changes_nothing(
     job.audio.rename(job.folder / "elsewhere")
     job.audio.mkdir()
     refused(call(*words), "24 of 24 known utterances have vanished (100 %")
-    generation = Store(job.store_folder).generation
-    assert (generation.number, set(generation.rows["status"])) == (1, {"live"})
+    snapshot = Store(job.store_folder).snapshot
+    assert (snapshot.number, set(snapshot.rows()["status"])) == (1, {LIVE})
     assert job.features() == before
     status, _, _ = call(*words, "--fail-threshold", "100")
     assert status == 3
-    rows = Store(job.store_folder).generation.rows
-    assert set(rows["reason"]) == {"missing"}
+    assert set(Store(job.store_folder).snapshot.rows()["status"]) == {"missing"}
     job.audio.rmdir()
     (job.folder / "elsewhere").rename(job.audio)
     done = job.extract()
@@ -99,7 +98,7 @@ def test_a_folder_of_audio_that_is_not_there_at_all_changes_nothing(job: Job, ca
     shutil.rmtree(job.audio)
     refused(call(*nightly(job)), f"{job.audio} is not there")
     assert call(*job.words())[0] == 2
-    assert Store(job.store_folder).generation.number == 1
+    assert Store(job.store_folder).snapshot.number == 1
 
 
 def emodb_night(folder: Path, job: Job) -> list[object]:
@@ -110,17 +109,18 @@ def emodb_night(folder: Path, job: Job) -> list[object]:
     return nightly(job, manifest=None, audio=None, reader="emodb", corpus=str(folder))
 
 
-def test_a_reader_that_finds_its_folder_empty_makes_no_tombstones(job: Job, call: Call) -> None:
+def test_a_reader_that_finds_its_folder_empty_lets_nothing_go(job: Job, call: Call) -> None:
     corpus = job.folder / "emodb"
     words = emodb_night(corpus, job)
     assert call(*words)[0] == 0
-    generation = Store(job.store_folder).generation
-    assert len(generation.live) == 30
+    before = Store(job.store_folder)
+    assert len(before.live()) == 30
     shutil.rmtree(corpus)
     corpus.mkdir()
     refused(call(*words), "holds no wav file")
-    assert Store(job.store_folder).generation.number == generation.number
-    assert not (Store(job.store_folder).generation.rows["status"] == GONE).any()
+    after = Store(job.store_folder)
+    assert after.snapshot.number == before.snapshot.number
+    assert len(after.live()) == 30
 
 
 def test_a_hundred_new_files_that_are_all_broken_end_the_night_and_the_good_are_kept(
@@ -136,19 +136,20 @@ def test_a_hundred_new_files_that_are_all_broken_end_the_night_and_the_good_are_
     job.manifest = pd.concat([good, extra, broken], ignore_index=True)
     refused(call(*job.words()), "utterances failed (the last one: unreadable: ")
     store = Store(job.store_folder)
-    assert len(store.generation.live) == 34
-    assert not (store.generation.rows["status"] == QUARANTINED).any()
+    assert len(store.live()) == 34
+    assert set(store.snapshot.rows()["status"]) == {LIVE, PENDING}
     assert wholeness(job.store_folder) == []
+    refused(call(*job.words()), "utterances failed (the last one: unreadable: ")  # tried again
     status, _, _ = call(*job.words(), "--fail-threshold", "100")
     assert status == 3
-    assert len(Store(job.store_folder).generation.quarantined) == 120
+    assert sum(Store(job.store_folder).snapshot.rows()["status"] == "unreadable") == 120
 
 
 def test_a_flipped_byte_is_found_and_repair_redoes_exactly_what_it_hit(
     job: Job, call: Call
 ) -> None:
     before = job.features()
-    place = Store(job.store_folder)._place("u7", "clean")
+    place = Store(job.store_folder).place("u7")
     shard = job.store_folder / "shards" / place.shard
     row = job.stacks()["u7"][0].tobytes()
     whole = shard.read_bytes()

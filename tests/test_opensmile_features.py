@@ -1,5 +1,4 @@
 import importlib.metadata
-import math
 import re
 import subprocess
 import sys
@@ -24,7 +23,8 @@ from stages.opensmile_features import (
     is_installed,
     smile,
 )
-from stages.recordings import Recording, RecordingError
+from stages.recordings import RecordingError
+from stages.utterance import Utterance
 from stages.vector_cache import cached_vectors
 from tests.fake_opensmile import FakeSmile, use_fake_opensmile
 from tests.hostile_audio import voice_like
@@ -32,12 +32,10 @@ from tests.hostile_audio import voice_like
 ROOT = Path(__file__).parent.parent
 
 
-def recording(folder: Path, name: str, samples: np.ndarray, rate: int = 16000) -> Recording:
+def recording(folder: Path, name: str, samples: np.ndarray, rate: int = 16000) -> Utterance:
     path = folder / f"{name}.wav"
     soundfile.write(path, samples, rate, subtype="FLOAT")
-    return Recording(
-        utterance_id=name, path=path, start=0.0, end=math.nan, key=name, audio_sha256=""
-    )
+    return Utterance(utterance_id=name, path=path, key=name)
 
 
 @pytest.fixture
@@ -46,7 +44,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSmile:
 
 
 @pytest.fixture
-def three(tmp_path: Path) -> list[Recording]:
+def three(tmp_path: Path) -> list[Utterance]:
     return [recording(tmp_path, str(i), voice_like(0.3 + 0.1 * i, seed=i)) for i in range(3)]
 
 
@@ -63,7 +61,7 @@ def test_samples_are_mono_at_16_khz_cut_to_their_range_and_never_too_loud(
 
 
 def test_vectors_come_in_the_recordings_order_and_are_made_once(
-    tmp_path: Path, fake: FakeSmile, three: list[Recording]
+    tmp_path: Path, fake: FakeSmile, three: list[Utterance]
 ) -> None:
     maker = functionals_maker("egemaps", 2)
     first = cached_vectors(tmp_path / "cache", maker, three)
@@ -74,7 +72,7 @@ def test_vectors_come_in_the_recordings_order_and_are_made_once(
 
 
 def test_another_set_or_version_is_another_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: FakeSmile, three: list[Recording]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: FakeSmile, three: list[Utterance]
 ) -> None:
     for name in FEATURE_SETS:
         cached_vectors(tmp_path / "cache", functionals_maker(name, 1), three)
@@ -103,7 +101,7 @@ def test_audio_that_cannot_be_used_names_the_utterance(tmp_path: Path) -> None:
 
 
 def test_a_process_that_dies_is_told_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, three: list[Recording]
+    monkeypatch: pytest.MonkeyPatch, three: list[Utterance]
 ) -> None:
     def die(*_: object) -> Iterator[np.ndarray]:
         yield np.zeros(2, np.float32)
@@ -139,7 +137,7 @@ def test_a_process_that_runs_it_loads_no_tensorflow() -> None:
 @pytest.mark.skipif(not is_installed(), reason="openSMILE is an extra")
 @pytest.mark.parametrize(("name", "n_values"), [("egemaps", 88), ("compare", 6373)])
 def test_real_functionals_come_from_processes_in_order(
-    three: list[Recording], name: str, n_values: int
+    three: list[Utterance], name: str, n_values: int
 ) -> None:
     short = recording(three[0].path.parent, "short", voice_like(0.02, seed=1))
     maker = functionals_maker(name, 2)

@@ -1,15 +1,14 @@
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features_cache.keys import CLEAN
 from stages.overlap import made_ahead, one_behind
-from stages.plan import Item
 from stages.segment_features import (
     Done,
     Event,
@@ -19,6 +18,7 @@ from stages.segment_features import (
     storable,
     window_batches,
 )
+from stages.utterance import Utterance
 
 
 def counting(made: list[int], n: int) -> Iterator[int]:
@@ -92,32 +92,23 @@ class Network:
         return wait
 
 
-def rows(item: Item, first: int, n: int) -> Rows:
+def rows(utterance: Utterance, first: int, n: int) -> Rows:
     values = np.arange(first, first + n, dtype=np.float32)[:, None, None] * np.ones((1, 2, 3))
     times = np.arange(first, first + n, dtype=np.float64)
-    return Rows(item=item, values=values.astype(np.float32), start=times, end=times + 1)
+    return Rows(utterance=utterance, values=values.astype(np.float32), start=times, end=times + 1)
 
 
-def item(name: str) -> Item:
-    return Item(
-        key=name,
-        utterance_id=name,
-        view=CLEAN,
-        path=name,
-        start=0.0,
-        end=1.0,
-        size=0,
-        mtime_ns=0,
-    )
+def utterance(name: str) -> Utterance:
+    return Utterance(utterance_id=name, path=Path(name), end=1.0, key=name)
 
 
 def test_the_next_batch_is_begun_before_the_last_one_is_waited_for() -> None:
-    network, one = Network(), item("a")
-    events = list(feature_events([rows(one, 0, 11), Done(item=one)], network))
+    network, one = Network(), utterance("a")
+    events = list(feature_events([rows(one, 0, 11), Done(utterance=one)], network))
     assert network.seen == ["start 4", "start 4", "wait 4", "start 3", "wait 4", "wait 3"]
     values = np.concatenate([event.values for event in events if isinstance(event, Rows)])
     assert values[:, 0].tolist() == list(range(11))
-    assert events[-1] == Done(item=one)
+    assert events[-1] == Done(utterance=one)
 
 
 @given(
@@ -129,17 +120,19 @@ def test_every_utterance_ends_once_in_its_place_with_the_features_of_its_own_win
 ) -> None:
     events: list[Event] = []
     for i, pieces in enumerate(lengths):
-        one, first = item(f"u{i}"), 100 * i
+        one, first = utterance(f"u{i}"), 100 * i
         for n in pieces:
             events.append(rows(one, first, n))
             first += n
         is_broken = i == broken
-        events.append(Failed(item=one, code="c", message="m") if is_broken else Done(item=one))
+        events.append(
+            Failed(utterance=one, code="c", message="m") if is_broken else Done(utterance=one)
+        )
     found = list(feature_events(events, Network()))
     ends = [event for event in found if not isinstance(event, Rows)]
     assert ends == [event for event in events if not isinstance(event, Rows)]
     for i, pieces in enumerate(lengths):
-        mine = [e for e in found if isinstance(e, Rows) and e.item.key == f"u{i}"]
+        mine = [e for e in found if isinstance(e, Rows) and e.utterance.key == f"u{i}"]
         values = [value for event in mine for value in event.values[:, 0].tolist()]
         assert values == [event for r in mine for event in r.start.tolist()]
         if i != broken:
@@ -147,8 +140,8 @@ def test_every_utterance_ends_once_in_its_place_with_the_features_of_its_own_win
 
 
 def test_windows_are_joined_once_and_their_events_are_parts_of_them() -> None:
-    one, other = item("a"), item("b")
-    events = [rows(one, 0, 3), Done(item=one), rows(other, 3, 6), Done(item=other)]
+    one, other = utterance("a"), utterance("b")
+    events = [rows(one, 0, 3), Done(utterance=one), rows(other, 3, 6), Done(utterance=other)]
     batches = list(window_batches(events, 4))
     assert [None if b.windows is None else len(b.windows) for b in batches] == [4, 4, 1]
     for batch in batches:
@@ -176,16 +169,16 @@ NAN, INF = float("nan"), float("inf")
 def test_features_are_stored_if_each_is_a_number_of_the_type(
     values: list[float], dtype: str, code: str | None
 ) -> None:
-    one = item("a")
+    one = utterance("a")
     given_ = Rows(
-        item=one, values=np.array([values], np.float32), start=np.zeros(1), end=np.ones(1)
+        utterance=one, values=np.array([values], np.float32), start=np.zeros(1), end=np.ones(1)
     )
-    found, *rest = storable([given_, Done(item=one)], dtype)
+    found, *rest = storable([given_, Done(utterance=one)], dtype)
     if code is None:
         assert isinstance(found, Rows)
         assert found.values.dtype == dtype
         assert np.isfinite(found.values).all()
-        assert rest == [Done(item=one)]
+        assert rest == [Done(utterance=one)]
     else:
         assert isinstance(found, Failed)
         assert (found.code, rest) == (code, [])

@@ -5,30 +5,38 @@ from pathlib import Path
 
 import h5py
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features_cache.rewrite import make_batches, moved_rows, rewrite
+from features_cache.key_columns import hex_of, keys_of
+from features_cache.rewrite import make_batches, rewrite
 from features_cache.shard import ShardError, ShardWriter, damaged_utterances, read_header
 from features_cache.store import Store
 from features_cache.verify import verify
 from tests.small_store import (
-    RECIPE_ID,
     add,
-    bury,
     contents,
+    drop,
     key_of,
     make_store,
+    misplace,
     new_shard,
+    places,
+    publish,
     shard_names,
+    values,
 )
 
 
+def all_places(store: Store) -> pa.Table:
+    return store.catalogue.rows.filter(pa.array(store.catalogue.is_place))
+
+
 def rewrite_all(store: Store, shard_bytes: int = 2**20) -> int:
-    rows = store.generation.rows
-    done = rewrite(store, make_batches(store, rows, shard_bytes=shard_bytes))
-    store.publish(moved_rows(rows, done.moved), RECIPE_ID, done.shards)
+    done = rewrite(store, make_batches(store, all_places(store), shard_bytes=shard_bytes))
+    store.publish_catalogue(done.into(store.catalogue))
     return len(done.shards)
 
 
@@ -42,14 +50,17 @@ def test_everything_is_read_as_before(
 ) -> None:
     folder = tmp_path_factory.mktemp("stores") / "store"
     store = make_store(folder, *(names[i::cuts] for i in range(cuts) if names[i::cuts]))
-    bury(store, names[0])
-    before, old = contents(folder), store.generation.number
+    drop(store, names[0])
+    old = contents(folder, store.snapshot.parent)
+    before, there = contents(folder), shard_names(store)
     rewrite_all(store, shard_bytes)
-    assert contents(folder) == contents(folder, old) == before
-    for name in store.generation.shards:
-        path = store.shards_folder / name
-        assert damaged_utterances(path) == []
-        assert path.name not in Store(folder, generation=old).generation.shards
+    assert contents(folder) == before
+    assert contents(folder, store.snapshot.parent) == old
+    assert set(old) - set(before) == {("c", names[0])}
+    assert not there & {*store.catalogue.shards}
+    for name in store.catalogue.shards:
+        assert damaged_utterances(store.shards_folder / name) == []
+    assert list(verify(folder, full=True)) == []
 
 
 def test_a_shard_is_no_larger_than_asked_for_but_for_one_utterance(tmp_path: Path) -> None:
@@ -57,7 +68,7 @@ def test_a_shard_is_no_larger_than_asked_for_but_for_one_utterance(tmp_path: Pat
     row_bytes = 3 * 4
     sizes = [
         [end - start for start, end in zip(b.places["row_start"], b.places["row_end"], strict=True)]
-        for b in make_batches(store, store.generation.rows, shard_bytes=10 * row_bytes)
+        for b in make_batches(store, all_places(store), shard_bytes=10 * row_bytes)
     ]
     assert sizes == [[5, 5], [5], [42]]
 
@@ -66,34 +77,49 @@ def test_utterances_of_other_versions_are_not_mixed(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", ["a"], ["b"])
     add(store, new_shard(store, ["c"], versions='{"keras":"9"}'))
     assert rewrite_all(store) == 2
-    assert {
-        (read_header(store.shards_folder / row.shard).versions_json, row.utterance_id)
-        for row in store.generation.rows.itertuples()
-    } == {("{}", "a"), ("{}", "b"), ('{"keras":"9"}', "c")}
+    versions = {
+        key: read_header(store.shards_folder / shard).versions_json
+        for key, shard in places(store).items()
+    }
+    assert versions == {key_of("a"): "{}", key_of("b"): "{}", key_of("c"): '{"keras":"9"}'}
 
 
-def test_names_are_those_of_the_generation(tmp_path: Path) -> None:
+def names_in(store: Store) -> list[str]:
+    """Return what the only shard of the catalogue calls its utterances."""
+    (name,) = store.catalogue.shards
+    with h5py.File(store.shards_folder / name) as file:
+        return list(file["utterance_id"].asstr())
+
+
+def test_names_are_those_of_the_snapshot(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", ["a"])
-    rows = store.generation.rows
-    store.publish(rows.assign(utterance_id="renamed"), RECIPE_ID)
+    publish(store, store.snapshot.rows().assign(utterance_id="renamed"))
     rewrite_all(store)
-    with h5py.File(store.shards_folder / next(iter(store.generation.shards))) as file:
-        assert list(file["utterance_id"].asstr()) == ["renamed"]
+    assert names_in(store) == ["renamed"]
 
 
-def test_two_rows_of_one_place_are_copied_once(tmp_path: Path) -> None:
+def test_a_name_that_is_live_is_preferred_and_an_unknown_one_is_the_shards(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", ["a", "b"])
+    rows = store.snapshot.rows()[:1]
+    twins = [rows.assign(utterance_id="early", status="damaged"), rows.assign(utterance_id="late")]
+    publish(store, pd.concat(twins))
+    rewrite_all(store)
+    assert names_in(store) == ["late", "b"]
+
+
+def test_two_names_of_one_key_are_copied_once(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", ["a"])
-    rows = store.generation.rows
-    store.publish(pd.concat([rows, rows.assign(utterance_id="twin")]), RECIPE_ID)
+    rows = store.snapshot.rows()
+    publish(store, pd.concat([rows, rows.assign(utterance_id="twin")]))
     rewrite_all(store)
-    assert store.generation.rows["row_start"].tolist() == [0, 0]
+    assert len(names_in(store)) == 1
+    assert (store.stack("twin") == values("a")).all()
     assert len(contents(store.folder)) == 2
 
 
 def test_a_damaged_utterance_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", ["a", "b"], ["c"])
-    rows = store.generation.rows.set_index("utterance_id")
-    with h5py.File(store.shards_folder / rows.loc["c", "shard"], "r+") as file:
+    with h5py.File(store.shards_folder / places(store)[key_of("c")], "r+") as file:
         file["segment_end"][1] += 1
     there = shard_names(store)
     with pytest.raises(ShardError, match="'c' does not match its checksum"):
@@ -103,10 +129,10 @@ def test_a_damaged_utterance_is_refused_and_nothing_is_left(tmp_path: Path) -> N
 
 def test_a_place_that_the_shard_does_not_have_is_refused(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", ["a", "b"])
-    wanted = store.generation.rows.assign(row_end=lambda t: t["row_end"] + 1)
+    misplace(store, "b")
     there = shard_names(store)
     with pytest.raises(ShardError, match="cannot be copied from"):
-        rewrite(store, make_batches(store, wanted))
+        rewrite_all(store)
     assert shard_names(store) == there
 
 
@@ -128,8 +154,22 @@ def test_a_full_disk_leaves_everything_as_it_was(
     assert list(verify(store.folder, full=True)) == []
 
 
-def test_keys_and_rows_stay_together(tmp_path: Path) -> None:
+def test_keys_and_places_stay_together(tmp_path: Path) -> None:
     store = make_store(tmp_path / "store", ["b", "a"], ["c"])
-    rewrite_all(store)
-    rows = store.generation.rows
-    assert rows["key"].tolist() == [key_of(name) for name in rows["utterance_id"]]
+    before = store.catalogue
+    done = rewrite(store, make_batches(store, all_places(store)))
+    after = done.into(before)
+    assert after.keys.tolist() == before.keys.tolist()
+    assert after.named_shards() == {shard.name for shard in done.shards}
+    moved = after.places(keys_of([key_of(name) for name in "abc"]))
+    assert [
+        (store.read(place) == values(name)).all() for place, name in zip(moved, "abc", strict=True)
+    ]
+    assert hex_of(moved.keys).tolist() == [key_of(name) for name in "abc"]
+
+
+def test_nothing_to_copy_makes_no_shard(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", ["a"])
+    done = rewrite(store, make_batches(store, all_places(store).slice(1)))
+    assert done.shards == []
+    assert done.into(store.catalogue) is store.catalogue

@@ -1,6 +1,7 @@
 """Shards: what is written comes back, what is torn is told, what fails leaves nothing."""
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -153,6 +154,13 @@ def test_the_header_and_names_come_back(tmp_path: Path) -> None:
     path = write(tmp_path, [2, 3])
     assert read_header(path) == HEADER
     assert [entry.utterance_id for entry in read_entries(path)] == ["ü\n0", "ü\n1"]
+
+
+@pytest.mark.parametrize(
+    ("versions", "decoder"), [('{"decoder":"d/1"}', "d/1"), ('{"keras":"3"}', ""), ("", "")]
+)
+def test_a_header_tells_what_decoded_the_audio_if_it_knows(versions: str, decoder: str) -> None:
+    assert replace(HEADER, versions_json=versions).decoder == decoder
 
 
 def test_a_changed_value_is_found_and_its_utterance_named(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from stages.manifest import write_manifest
 from tests.command_line import write_voices
 from tests.fake_run import write_fake_run
 from tests.small_job import ROOT, tiny_recipe, write_corpus
-from tests.small_store import table
+from tests.small_store import publish, table
 
 HEAVY = {
     "dask", "distributed", "h5py", "jax", "jinja2", "keras", "librosa", "matplotlib", "numpy",
@@ -101,7 +101,7 @@ def _fill(folder: Path) -> None:
         feature_dim=3,
     )
     shard = _shard(store.shards_folder, header, sorted((folder / "wav").iterdir()))
-    store.publish(table(shard, corpus="small"), recipe.recipe_id, [shard])
+    publish(store, table(shard, corpus="small"), [shard], recipe_id=recipe.recipe_id)
     store.close()
 
 

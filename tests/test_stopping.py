@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from features_cache.generation import numbers
+from features_cache.numbered import numbers
 from features_cache.store import Store
 from pipeline.stopping import deadline
 from tests.small_job import Job, running, times_on_disk, wholeness, write_short_corpus
@@ -38,7 +38,7 @@ def has_finished_a_shard(job: Job) -> bool:
     return bool(list(job.store_folder.glob("shards/*.h5")))
 
 
-def crumbs(job: Job) -> list[Path]:
+def tasks_under_way(job: Job) -> list[Path]:
     """Tasks that workers are at."""
     return list((job.store_folder / "shards").glob(".*.at.partial"))
 
@@ -56,20 +56,20 @@ def test_shards_in_flight_are_closed_and_published(
     job: Job, word: signal.Signals, n_workers: int
 ) -> None:
     with running(*job.words(n_workers)) as process:
-        wait_until(process, lambda: has_finished_a_shard(job) and bool(crumbs(job)))
+        wait_until(process, lambda: has_finished_a_shard(job) and bool(tasks_under_way(job)))
         os.killpg(process.pid, word)  # as Ctrl-C, systemd and Slurm do
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert err.strip() == INTERRUPTED
     store = Store(job.store_folder)
-    assert json.loads(out)["n_left"] == 160 - len(store.generation.live)
-    assert store.generation.number == 1
+    assert json.loads(out)["n_left"] == 160 - len(store.live())
+    assert store.snapshot.number == 1
     assert store.orphans() == []
-    assert 0 < len(store.generation.live) < 160
+    assert 0 < len(store.live()) < 160
     assert list(store.shards_folder.glob(".*")) == []
     assert wholeness(job.store_folder) == []
     done = job.extract()
-    assert done["n_to_extract"] == 160 - len(store.generation.live)
+    assert done["n_to_extract"] == 160 - len(store.live())
     assert set(times_on_disk(job.store_folder).values()) == {1}
 
 
@@ -90,7 +90,7 @@ def test_a_second_signal_ends_it_at_once_and_loses_nothing_finished(
     assert err.strip() == INTERRUPTED
     assert seconds < 10
     assert wholeness(job.store_folder) == []
-    assert len(Store(job.store_folder).known_places()) > 0
+    assert len(times_on_disk(job.store_folder)) > 0
     job.extract()
     assert set(times_on_disk(job.store_folder).values()) == {1}
 
@@ -106,7 +106,8 @@ def test_a_signal_while_files_are_hashed_keeps_the_hashes(tmp_path: Path) -> Non
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err.strip()) == (130, "", INTERRUPTED)
-    assert numbers(job.store_folder / "generations") == []
+    assert numbers(job.store_folder / "snapshots") == []
+    assert numbers(job.store_folder / "catalogue") == []
     assert job.workdir.hashes_file.exists()
     assert not (job.workdir.root / "scratch").exists()
 

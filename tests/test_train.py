@@ -69,7 +69,8 @@ def test_the_result_has_the_fields_of_the_contract_in_percent(finished: Finished
         "linear-speaker", "linear-train", "network-speaker", "network-train",
     ]  # fmt: skip
     assert result["warning"] == "not a result"
-    assert (result["recipe_id"], result["generation"], result["seeds"]) == ("r1", 7, [0, 5])
+    assert (result["recipe_id"], result["snapshot"], result["seeds"]) == ("r1", 7, [0, 5])
+    assert result["generation"] == result["snapshot"]
     assert result["transductive"] is True
     assert (result["run"], result["bundle"]) == (str(folder), str(folder / "bundle"))
     json.dumps(result, allow_nan=False)
@@ -112,7 +113,7 @@ def test_run_json_tells_all_evaluations_with_curves_and_provenance(finished: Fin
     assert len(first["curves"]) == 8
     assert len(first["curves"][0]["train_loss"]) == run["settings"]["classifier"]["epochs"]
     assert run["provenance"]["recipe_id"] == "r1"
-    assert run["provenance"]["generation"] == 7
+    assert run["provenance"]["snapshot"] == 7
     assert run["provenance"]["command"] == "emostack train"
     assert run["settings"]["classifier"]["lstm_units"] == 8
 

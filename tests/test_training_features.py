@@ -1,5 +1,6 @@
 """What a training reads of several stores."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from features_cache.generation import QUARANTINED
+from features_cache.catalogue import catalogue_rows
+from features_cache.key_columns import keys_of
 from features_cache.store import Store
 from stages.dataset import DatasetError, stacks
 from stages.fusing import fused, recipes_from_json
 from stages.training_features import read_features, select_in_all
 from tests.shared_store import fill, recipe, rows_of
-from tests.small_store import key_of
+from tests.small_store import key_of, publish
 
 NAMES = [f"u{i:02}" for i in range(8)]
 VIEW = "gain-6db"
@@ -34,24 +36,32 @@ def stores(tmp_path: Path, manifest: pd.DataFrame) -> list[Store]:
 
 
 def change(store: Store, name: str, **columns: object) -> None:
-    rows = store.generation.rows
+    rows = store.snapshot.rows()
     is_it = rows["utterance_id"] == name
-    store.publish(
-        rows.assign(**{c: rows[c].mask(is_it, value) for c, value in columns.items()}),  # type: ignore[arg-type]
-        store.generation.recipe_id,
+    rows = rows.assign(**{c: rows[c].mask(is_it, value) for c, value in columns.items()})  # type: ignore[arg-type]
+    publish(store, rows, recipe_id=store.recipe_id)
+
+
+def put(store: Store, keys: Sequence[str], others: Sequence[str]) -> None:
+    """Let some keys have the features of others."""
+    found = store.places(others)
+    rows = catalogue_rows(
+        keys_of(keys),
+        shard=found.shard.tolist(),
+        row_start=found.row_start.tolist(),
+        row_end=found.row_end.tolist(),
     )
+    store.publish_catalogue(store.catalogue.plus(rows))
 
 
 def add_view(store: Store, failed: str = "") -> None:
     """Let each utterance's view have the features of the next utterance."""
-    rows = store.generation.rows
-    places = {name: np.roll(rows[name], -1) for name in ("row_start", "row_end")}
-    keys = [key_of(f"{VIEW} {name}") for name in rows["utterance_id"]]
-    seen = rows.assign(view=VIEW, key=keys, **places)
-    bad = {"status": QUARANTINED, "shard": "", "row_start": 0, "row_end": 0, "reason": "too_short"}
-    is_bad = seen["utterance_id"] == failed
-    seen = seen.assign(**{name: seen[name].mask(is_bad, value) for name, value in bad.items()})  # type: ignore[arg-type]
-    store.publish(pd.concat([rows, seen], ignore_index=True), store.generation.recipe_id)
+    rows = store.snapshot.rows()
+    keys = pd.Series([key_of(f"{VIEW} {name}") for name in rows["utterance_id"]])
+    is_bad = rows["utterance_id"] == failed
+    put(store, keys[~is_bad].tolist(), pd.Series(np.roll(rows["key"], -1))[~is_bad].tolist())
+    seen = rows.assign(view=VIEW, key=keys, status=rows["status"].mask(is_bad, "too_short"))
+    publish(store, pd.concat([rows, seen], ignore_index=True), recipe_id=store.recipe_id)
 
 
 def expected(manifest: pd.DataFrame, stores: list[Store]) -> list[np.ndarray]:
@@ -65,10 +75,10 @@ def test_stores_stand_side_by_side_on_the_segments_of_the_first(
     both, left_out = read_features(manifest, stores)
     first, _ = read_features(manifest, stores[:1])
     assert left_out == []
-    assert (first.recipe_id, first.generation) == (recipe().recipe_id, 1)
+    assert (first.recipe_id, first.snapshot) == (recipe().recipe_id, 1)
     assert first.recipe_json == recipe().to_json()
     other = replace(recipe(), revision=2)
-    assert (both.recipe_id, both.generation) == (f"{first.recipe_id}+{other.recipe_id}", "1+1")
+    assert (both.recipe_id, both.snapshot) == (f"{first.recipe_id}+{other.recipe_id}", "1+1")
     assert recipes_from_json(both.recipe_json) == [recipe(), other]
     assert both.keys == first.keys
     for stack, own, start, end, more in zip(
@@ -91,8 +101,8 @@ def test_a_store_alone_is_read_as_it_is(manifest: pd.DataFrame, stores: list[Sto
 def test_what_is_quarantined_in_any_store_is_left_out_of_all_and_told(
     manifest: pd.DataFrame, stores: list[Store], order: list[int]
 ) -> None:
-    change(stores[0], "u02", status=QUARANTINED)
-    change(stores[1], "u05", status=QUARANTINED)
+    change(stores[0], "u02", status="silent")
+    change(stores[1], "u05", status="silent")
     both, left_out = read_features(manifest, [stores[i] for i in order])
     assert sorted(left_out) == ["u02", "u05"]
     kept = [name for name in NAMES if name not in left_out]
@@ -105,6 +115,7 @@ def test_what_is_quarantined_in_any_store_is_left_out_of_all_and_told(
 def test_other_audio_in_another_store_is_refused(
     manifest: pd.DataFrame, stores: list[Store]
 ) -> None:
+    put(stores[1], [key_of("other")], [key_of("emodb/u03")])
     change(stores[1], "u03", key=key_of("other"))
     with pytest.raises(
         DatasetError, match=r"1 of 8 utterances have features of other audio .*\(first: 'u03'\)"
@@ -146,5 +157,5 @@ def test_an_utterance_stands_whole_for_its_view_that_failed_in_one_store(
 
 def test_a_view_that_one_store_lacks_is_told(manifest: pd.DataFrame, stores: list[Store]) -> None:
     add_view(stores[0])
-    with pytest.raises(DatasetError, match=r"view gain-6db in generation 1 of .*quick"):
+    with pytest.raises(DatasetError, match=r"view gain-6db in snapshot 1 of .*quick"):
         read_features(manifest, stores, [VIEW])

@@ -11,7 +11,7 @@ import pytest
 
 from features_cache.lock import LOCK
 from features_cache.store import Store
-from pipeline.care import compact_store
+from pipeline.care import compact_store, free_space
 from stages.dataset import load_dataset, select, stacks
 from stages.manifest import write_manifest
 from tests.small_job import Job, running, times_on_disk, wholeness, write_short_corpus
@@ -69,7 +69,7 @@ def test_the_lock_of_a_killed_run_is_taken_over(job: Job) -> None:
     assert len(job.stacks()) == 24
 
 
-def test_a_training_reads_one_generation_while_others_are_published(job: Job) -> None:
+def test_a_training_reads_one_snapshot_while_others_are_published(job: Job) -> None:
     everything = job.manifest
     job.manifest = everything.iloc[:12]
     job.extract()
@@ -85,21 +85,23 @@ def test_a_training_reads_one_generation_while_others_are_published(job: Job) ->
     job.manifest = everything.assign(emotion="fear")
     job.extract()
     compact_store(job.store_folder)
+    free_space(job.workdir, job.store_folder, keep=3, keep_trainings=False, is_sure=True)
+    assert len(list(held.shards_folder.glob("*.h5"))) == 1
     found += list(reading)
     names = selection.manifest["utterance_id"]
     assert {n: f.tobytes() for n, (f, *_) in zip(names, found, strict=True)} == expected
     again = load_dataset(selection, held, job.recipe.recipe_id)
-    assert again.generation == 1
+    assert again.snapshot == 1
     assert set(again.manifest["emotion"]) == {"joy"}
     assert {n: s.tobytes() for n, s in zip(names, again.stacks, strict=True)} == expected
     newest = Store(job.store_folder)
-    assert newest.generation.number == 4
+    assert (newest.snapshot.number, len(newest.catalogue.shards)) == (3, 1)
     assert newest.stack("u3").tobytes() != expected["u3"]
     np.testing.assert_array_equal(newest.stack("u20"), newest.stack("u3"))
 
 
 @pytest.mark.slow
-def test_a_training_reads_one_generation_while_a_run_of_its_own_process_adds(job: Job) -> None:
+def test_a_training_reads_one_snapshot_while_a_run_of_its_own_process_adds(job: Job) -> None:
     everything = job.manifest
     job.manifest = everything.iloc[:6]
     job.extract()
@@ -111,11 +113,11 @@ def test_a_training_reads_one_generation_while_a_run_of_its_own_process_adds(job
         n_read = 0
         while process.poll() is None:
             found = load_dataset(selection, held, job.recipe.recipe_id)
-            assert found.generation == 1
+            assert found.snapshot == 1
             for was, now in zip(first.stacks, found.stacks, strict=True):
                 np.testing.assert_array_equal(was, now)
             n_read += 1
             time.sleep(0.1)
         assert process.wait() == 0
     assert n_read > 10
-    assert Store(job.store_folder).generation.number == 2
+    assert Store(job.store_folder).snapshot.number == 2

@@ -7,19 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stages.recordings import Recording, RecordingError
-from stages.vector_cache import VectorCache, VectorMaker, cached_vectors
+from stages.recordings import RecordingError
+from stages.utterance import Utterance
+from stages.vector_cache import VectorCache, VectorMaker, cached_vectors, forget_vectors
 
 
-def recording(key: str) -> Recording:
-    return Recording(
-        utterance_id=f"u-{key}",
-        path=Path(f"{key}.wav"),
-        start=0.0,
-        end=float("nan"),
-        key=key,
-        audio_sha256="",
-    )
+def recording(key: str) -> Utterance:
+    return Utterance(utterance_id=f"u-{key}", path=Path(f"{key}.wav"), key=key)
 
 
 class Making:
@@ -29,7 +23,7 @@ class Making:
         self.asked: list[str] = []
         self.stop_at = stop_at
 
-    def __call__(self, recordings: Sequence[Recording]) -> Iterator[np.ndarray]:
+    def __call__(self, recordings: Sequence[Utterance]) -> Iterator[np.ndarray]:
         for each in recordings:
             if each.key == self.stop_at:
                 raise RecordingError("no more")
@@ -81,7 +75,7 @@ def test_long_makings_are_saved_on_the_way(tmp_path: Path, monkeypatch: pytest.M
     cache = VectorCache(tmp_path, maker(Making()))
 
     class Watching(Making):
-        def __call__(self, recordings: Sequence[Recording]) -> Iterator[np.ndarray]:
+        def __call__(self, recordings: Sequence[Utterance]) -> Iterator[np.ndarray]:
             for vector in super().__call__(recordings):
                 seen.append(len(cache.load()))
                 yield vector
@@ -141,3 +135,45 @@ def test_progress_counts_what_is_made(tmp_path: Path) -> None:
         on_progress=lambda *step: steps.append(step),
     )
     assert steps == [(1, 2), (2, 2)]
+
+
+def test_forgotten_keys_leave_every_cache_and_the_others_stay(tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        cached_vectors(tmp_path, maker(Making(), v=version), [recording(k) for k in "123"])
+    forget_vectors(tmp_path, {"1", "3", "9"})
+    for version in ("1", "2"):
+        found = VectorCache(tmp_path, maker(Making(), v=version)).load()
+        assert {key: vector[0] for key, vector in found.items()} == {"2": 2}
+    make = Making()
+    cached_vectors(tmp_path, maker(make), [recording(k) for k in "123"])
+    assert make.asked == ["1", "3"]
+
+
+def test_a_cache_without_forgotten_keys_is_not_written(tmp_path: Path) -> None:
+    cached_vectors(tmp_path, maker(Making()), [recording("1")])
+    (path,) = tmp_path.iterdir()
+    before = path.stat()
+    forget_vectors(tmp_path, {"2"})
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_cache_that_is_forgotten_whole_is_empty_and_not_broken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cached_vectors(tmp_path, maker(Making()), [recording("1")])
+    forget_vectors(tmp_path, {"1"})
+    assert VectorCache(tmp_path, maker(Making())).load() == {}
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("spoil", [cut, empty])
+def test_a_cache_that_cannot_be_read_is_forgotten_whole(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    cached_vectors(tmp_path, maker(Making()), [recording("1")])
+    (path,) = tmp_path.iterdir()
+    spoil(path)
+    cached_vectors(tmp_path, maker(Making(), v="2"), [recording(k) for k in "12"])
+    forget_vectors(tmp_path, {"1"})
+    assert not path.exists()
+    assert list(VectorCache(tmp_path, maker(Making(), v="2")).load()) == ["2"]

@@ -7,18 +7,35 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import h5py
 import pytest
 
+from features_cache.compact import compact
 from features_cache.examiner import Examiner, ExaminerError, limit_memory
+from features_cache.gc import collect
 from features_cache.shard import ShardError
 from features_cache.store import Store
 from features_cache.verify import StoreProblem, verify
-from tests.small_store import RECIPE_ID, add, contents, key_of, make_store, new_shard
+from tests.small_store import (
+    add,
+    contents,
+    drop,
+    key_of,
+    lose,
+    make_store,
+    mark,
+    misplace,
+    new_shard,
+    old_store,
+    publish,
+    tear_rows,
+)
+
+FOLDERS = {"snapshot": "snapshots", "catalogue": "catalogue"}
 
 NAMES = [f"utterance-{i}" for i in range(12)]
 
@@ -35,7 +52,7 @@ def filled(tmp_path: Path) -> Store:
 
 
 def only_shard(store: Store) -> Path:
-    return store.shards_folder / next(iter(store.generation.shards))
+    return store.shards_folder / next(iter(store.catalogue.shards))
 
 
 def codes(store: Store, *, full: bool = False) -> set[str]:
@@ -67,49 +84,140 @@ def test_verify_names_what_is_wrong(filled: Store) -> None:
     assert (found.code, found.utterance_ids) == ("missing_shard", ("a", "bb"))
     assert found.message == "the file is not there; 2 utterances: 'a', 'bb'"
     shard.write_bytes(whole)
-    rows = filled.generation.rows.assign(row_end=lambda t: t["row_end"] + 1)
-    Store(filled.folder).publish(rows, RECIPE_ID)
-    assert codes(filled) == {"wrong_rows"}
+    misplace(filled, "bb")
+    (found,) = verify(filled.folder)
+    assert (found.code, found.utterance_ids) == ("wrong_rows", ("bb",))
 
 
-def test_a_torn_generation_is_found_and_the_one_before_it_is_the_measure(filled: Store) -> None:
+def test_live_rows_whose_features_are_nowhere_are_told(filled: Store) -> None:
     add(filled, new_shard(filled, ["ccc"]))
-    (filled.generations_folder / "00000002.parquet").write_bytes(b"PAR1")
+    mark(filled, "pending", "ccc")
+    lose(filled, "bb", "ccc")
+    filled.show()
+    (found,) = verify(filled.folder)
+    assert (found.code, found.shard) == ("no_place", "")
+    assert (found.utterance_ids, found.keys) == (("bb",), (key_of("bb"),))
+    assert found.message == "no shard has their features; 1 utterance: 'bb'"
+
+
+def test_rows_that_are_not_wanted_any_more_are_not_missed(filled: Store) -> None:
+    drop(filled, "bb")
+    lose(filled, "bb")
+    filled.show()
+    assert codes(filled, full=True) == set()
+
+
+@pytest.mark.parametrize("tear", [lambda path: path.write_bytes(b"PAR1"), tear_rows])
+def test_a_torn_snapshot_is_found_and_the_one_before_it_is_the_measure(
+    filled: Store, tear: Callable[[Path], object]
+) -> None:
+    add(filled, new_shard(filled, ["ccc"]))
+    torn = filled.snapshots_folder / "00000002.parquet"
+    tear(torn)
     found = list(verify(filled.folder))
-    assert [(p.code, p.generation) for p in found] == [("torn_generation", 2), ("stale_index", 0)]
+    assert [(p.code, p.table) for p in found] == [("torn_snapshot", torn), ("stale_index", None)]
 
 
-def test_an_index_that_a_killed_run_left_behind_is_whole_and_an_older_one_is_stale(
+@pytest.mark.parametrize("tear", [lambda path: path.write_bytes(b"PAR1"), tear_rows])
+def test_a_torn_catalogue_is_found_and_the_one_before_it_is_the_measure(
+    filled: Store, tear: Callable[[Path], object]
+) -> None:
+    add(filled, new_shard(filled, ["ccc"]))
+    torn = filled.catalogue_folder / "00000002.parquet"
+    tear(torn)
+    found = list(verify(filled.folder))
+    assert [(p.code, p.table, p.utterance_ids) for p in found] == [
+        ("torn_catalogue", torn, ()),
+        ("no_place", None, ("ccc",)),
+        ("stale_index", None, ()),
+    ]
+
+
+def test_a_torn_generation_of_an_old_store_is_told_and_older_ones_can_be_read(
+    tmp_path: Path,
+) -> None:
+    folder = old_store(tmp_path)
+    assert list(verify(folder, full=True)) == []
+    torn = folder / "generations" / "00000003.parquet"
+    torn.write_bytes(b"PAR1")
+    found = list(verify(folder))
+    assert [(p.code, p.table) for p in found] == [("torn_snapshot", torn), ("stale_index", None)]
+    assert len(Store(folder, snapshot=2).live()) > 0
+
+
+def test_without_any_catalogue_every_live_row_has_no_place(filled: Store) -> None:
+    (filled.catalogue_folder / "00000001.parquet").unlink()
+    found = {p.code: p for p in verify(filled.folder)}
+    assert set(found) == {"no_place", "stale_index"}
+    assert found["no_place"].utterance_ids == ("a", "bb")
+
+
+def test_an_index_that_killed_runs_left_behind_is_whole(
     filled: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Store, "show", lambda _: None)
+    for name in ("ccc", "dddd"):
+        add(filled, new_shard(filled, [name]))
+        assert codes(filled, full=True) == set()
+
+
+def test_an_index_that_names_what_has_been_deleted_is_stale(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add(filled, new_shard(filled, ["ccc"]))
+    monkeypatch.setattr(Store, "show", lambda _: None)
+    compact(filled)
     assert codes(filled) == set()
-    add(filled, new_shard(filled, ["dddd"]))
-    assert codes(filled) == {"stale_index"}
+    collect(filled)
+    (found,) = verify(filled.folder)
+    assert found.code == "stale_index"
+    assert found.message.startswith("store.h5 names 2 shards that are not there (first: 2")
+
+
+def test_an_index_that_cannot_be_read_is_stale(filled: Store) -> None:
     (filled.folder / "store.h5").write_bytes(b"torn")
     assert codes(filled) == {"stale_index"}
 
 
-def test_rows_of_older_generations_are_read_in_full_only(filled: Store) -> None:
-    add(filled, new_shard(filled, ["ccc"]))
-    first = filled.generations_folder / "00000001.parquet"
-    data = bytearray(first.read_bytes())
-    data[4:400] = bytes(396)
-    first.write_bytes(data)
+def test_an_index_may_only_be_missing_when_its_first_writer_was_killed(filled: Store) -> None:
+    (filled.folder / "store.h5").unlink()
     assert codes(filled) == set()
-    assert codes(filled, full=True) == {"torn_generation"}
+    add(filled, new_shard(filled, ["ccc"]))
+    (filled.folder / "store.h5").unlink()
+    assert codes(filled) == {"stale_index"}
+
+
+@pytest.mark.parametrize("kind", ["snapshot", "catalogue"])
+def test_rows_of_older_tables_are_read_in_full_only(filled: Store, kind: str) -> None:
+    add(filled, new_shard(filled, ["ccc"]))
+    tear_rows(filled.folder / FOLDERS[kind] / "00000001.parquet")
+    assert codes(filled) == set()
+    assert codes(filled, full=True) == {f"torn_{kind}"}
 
 
 def test_retired_shards_are_passed_over_and_orphans_are_looked_at(filled: Store) -> None:
     shard = only_shard(filled)
-    filled.publish(filled.generation.rows.assign(shard="", status="quarantined"), RECIPE_ID)
+    publish(filled, filled.snapshot.rows().assign(status="silent"))
+    lose(filled, "a", "bb")
     shard.write_bytes(b"torn")
     assert codes(filled, full=True) == set()
     orphan = filled.shards_folder / new_shard(filled, ["lost"]).name
     assert codes(filled, full=True) == set()
     orphan.write_bytes(b"torn")
     assert codes(filled, full=True) == {"torn_shard"}
+
+
+def test_who_is_damaged_in_an_orphan_is_told_by_the_shards_own_name(filled: Store) -> None:
+    orphan = filled.shards_folder / new_shard(filled, ["lost", "found"]).name
+    with h5py.File(orphan, "r+") as file:
+        file["features"][0, 0] += 1
+    (found,) = verify(filled.folder, full=True)
+    assert (found.code, found.shard, found.utterance_ids, found.keys) == (
+        "damaged_utterance",
+        orphan.name,
+        ("lost",),
+        (key_of("lost"),),
+    )
 
 
 def test_a_shard_of_another_recipe_is_foreign(filled: Store) -> None:

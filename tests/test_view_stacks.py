@@ -1,17 +1,20 @@
 """Views' features beside the utterances that a training starts from."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from features_cache.key_columns import keys_of
 from features_cache.store import Store
 from stages.dataset import DatasetError, load_dataset, select, stored_dataset
 from stages.frontend.views.view import ViewError
 from stages.stored_stacks import Source, stored_stacks
 from stages.view_stacks import view_stacks
 from tests.small_job import voice_like
+from tests.small_store import publish
 from tests.test_extract_views import ViewJob
 
 Stacks = dict[str, list[np.ndarray]]
@@ -24,8 +27,20 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> ViewJob:
     return job
 
 
-def read(job: ViewJob, names: list[str], manifest: pd.DataFrame | None = None) -> Stacks:
-    store = Store(job.store_folder)
+@pytest.fixture
+def store(job: ViewJob, tmp_path: Path) -> Store:
+    """A copy that may be changed."""
+    shutil.copytree(job.store_folder, tmp_path / "store")
+    return Store(tmp_path / "store")
+
+
+def read(
+    job: ViewJob,
+    names: list[str],
+    manifest: pd.DataFrame | None = None,
+    store: Store | None = None,
+) -> Stacks:
+    store = store or Store(job.store_folder)
     selection = select(job.manifest if manifest is None else manifest, store)
     own = load_dataset(selection, store, "r1").stacks
     return {"own": own, **view_stacks(selection, store, names, own)}
@@ -63,6 +78,31 @@ def test_features_of_an_earlier_revision_are_not_mixed_in(
     monkeypatch.setattr("stages.frontend.views.gain.Gain.revision", 2)
     with pytest.raises(DatasetError, match="no features of view gain-6db"):
         read(job, ["gain-6db"])
+
+
+def test_features_of_audio_that_nobody_knows_are_of_any_revision(
+    job: ViewJob, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, store.snapshot.rows().assign(audio_sha256=""))
+    monkeypatch.setattr("stages.frontend.views.gain.Gain.revision", 2)
+    found = read(job, ["gain-6db"], store=store)
+    for name, stack in zip(job.manifest["utterance_id"], found["gain-6db"], strict=True):
+        np.testing.assert_array_equal(stack, store.stack(name, "gain-6db"))
+
+
+def test_a_view_that_was_wanted_and_not_reached_is_told(job: ViewJob, store: Store) -> None:
+    rows = store.snapshot.rows()
+    is_it = (rows["utterance_id"] == "u1") & (rows["view"] == "gain-6db")
+    publish(store, rows.assign(status=rows["status"].mask(is_it, "pending")))
+    with pytest.raises(DatasetError, match=r"1 of 3 .* view gain-6db .*\(first: 'u1'\)"):
+        read(job, ["gain-6db"], store=store)
+
+
+def test_a_view_whose_features_are_lost_is_told(job: ViewJob, store: Store) -> None:
+    rows = store.snapshot.rows(["utterance_id", "key"], view="gain-6db").set_index("utterance_id")
+    store.publish_catalogue(store.catalogue.without(keys_of([rows.loc["u2", "key"]])))
+    with pytest.raises(DatasetError, match=r"1 of 3 .* view gain-6db .*\(first: 'u2'\)"):
+        read(job, ["gain-6db"], store=store)
 
 
 def test_an_utterance_stands_for_its_view_that_failed(tmp_path: Path) -> None:

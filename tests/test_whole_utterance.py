@@ -1,4 +1,3 @@
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,8 @@ from models.networks import NetworkSettings
 from models.whole_picture import WholePictureCNN
 from stages.frontend.logmel import logmel_blocks
 from stages.recipe import Recipe
-from stages.recordings import Recording, RecordingError
+from stages.recordings import RecordingError
+from stages.utterance import Utterance
 from stages.whole_utterance import picture_settings, whole_utterance_maker, whole_utterance_vectors
 from tests.hostile_audio import voice_like
 
@@ -27,21 +27,12 @@ RECIPE = Recipe(
 SMALL = replace(picture_settings(RECIPE), input_size=32)
 
 
-def recordings(folder: Path, lengths_s: Sequence[float]) -> list[Recording]:
+def recordings(folder: Path, lengths_s: Sequence[float]) -> list[Utterance]:
     made = []
     for i, length_s in enumerate(lengths_s):
         path = folder / f"{i}.wav"
         soundfile.write(path, voice_like(length_s, seed=i), 16000)
-        made.append(
-            Recording(
-                utterance_id=f"u{i}",
-                path=path,
-                start=0.0,
-                end=math.nan,
-                key=str(i),
-                audio_sha256="",
-            )
-        )
+        made.append(Utterance(utterance_id=f"u{i}", path=path, key=str(i)))
     return made
 
 

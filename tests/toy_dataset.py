@@ -51,5 +51,5 @@ def make_dataset(
         audio_sha256=[f"sha-{row[0]}" for row in rows],
         recipe_id="r1",
         recipe_json='{"revision": 1}',
-        generation=7,
+        snapshot=7,
     )

@@ -105,7 +105,7 @@ FORMATS = ("hdf5", "parquet", "csv", "arff", "npz", "kaldi", "hf", "audformat")
     help="Hand on what a corpus' licence forbids; the data card records it.",
 )
 @options.recipe
-@options.generation
+@options.snapshot
 @options.common
 def export(
     session: Session,
@@ -117,7 +117,7 @@ def export(
     anonymise: bool,
     has_right: bool,
     recipe_name: str,
-    generation: int | None,
+    snapshot: int | None,
 ) -> None:
     """Write the features and labels of a MANIFEST into a folder, for others.
 
@@ -135,7 +135,7 @@ def export(
     from stages.sharing.anonymity import read_salt
 
     rows = read_manifest(manifest, allow_absolute=True)
-    store, recipe = open_store(workdir, recipe_name, generation)
+    store, recipe = open_store(workdir, recipe_name, snapshot)
     selection = select(rows, store)
     if selection.left_out:
         session.warn(f"{len(selection.left_out)} quarantined utterances are left out")
@@ -180,7 +180,7 @@ def import_(session: Session, workdir: Workdir, file: Path, output: Path | None)
     session.result(
         fields,
         f"{fields['store']}: {fields['n_added']} of {fields['n_utterances']} utterances came in, "
-        f"{len(fields['conflicts'])} conflicts; generation {fields['generation']}\n"
+        f"{len(fields['conflicts'])} conflicts; snapshot {fields['snapshot']}\n"
         f"to train with: {fields['manifest']}",
     )
 
@@ -199,7 +199,7 @@ def _as_views(fields: dict[str, Any]) -> str:
 
 def _done_text(fields: dict[str, Any], workdir: Workdir) -> str:
     return (
-        f"generation {fields['generation']} of {workdir.store_folder(fields['recipe_id'])}: "
+        f"snapshot {fields['snapshot']} of {workdir.store_folder(fields['recipe_id'])}: "
         f"{fields['n_to_extract']} utterances worked on{_as_views(fields)}, {fields['n_segments']} segments in "
         f"{fields['seconds']:.1f} s ({fields['segments_per_second']:.0f} a second), "
         f"{fields['n_skipped']} were there, {fields['n_quarantined']} newly quarantined "

@@ -19,7 +19,7 @@ def store() -> None:
 @click.option("--quarantined", is_flag=True, help="List the quarantined utterances, too.")
 @options.common
 def list_stores(session: Session, workdir: Workdir, quarantined: bool) -> None:
-    """List the stores: recipe, generation, utterances, segments, size.
+    """List the stores: recipe, snapshot, utterances, segments, size.
 
     \b
     Example: emostack store ls
@@ -125,20 +125,20 @@ def explain(session: Session, workdir: Workdir, utterance_id: str) -> int:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Newest generations to keep.",
+    help="Newest snapshots to keep.",
 )
 @click.option(
     "--keep-trainings/--no-keep-trainings",
     default=True,
     show_default=True,
-    help="Keep the generations that trainings below the workdir were made from, too.",
+    help="Keep the snapshots that trainings below the workdir were made from, too.",
 )
 @options.common
 def gc(session: Session, workdir: Workdir, is_sure: bool, keep: int, keep_trainings: bool) -> None:
     """Say what is kept for nobody any more, and free it with --yes.
 
-    That is: features of utterances that have left the manifest or have other bytes, shards that
-    compacting has replaced, and old generations. What a generation that is kept needs is kept.
+    That is: features that no snapshot which is kept wants, of utterances that have left the manifest
+    or have other bytes; shards that compacting has replaced; and old snapshots.
 
     \b
     Example: emostack store gc --yes
@@ -159,7 +159,7 @@ def gc(session: Session, workdir: Workdir, is_sure: bool, keep: int, keep_traini
 @store.command()
 @options.common
 def compact(session: Session, workdir: Workdir) -> None:
-    """Copy many small shards into few; readers of older generations are not disturbed.
+    """Copy many small shards into few; no reader is disturbed.
 
     \b
     Example: emostack store compact
@@ -184,7 +184,7 @@ def rebuild(
     audio: Path | None,
     allow_absolute: bool,
 ) -> None:
-    """Make lost generations anew from the shards alone: features and names; labels from a MANIFEST.
+    """Make a lost catalogue anew from the shards, and lost snapshots; labels from a MANIFEST.
 
     \b
     Example: emostack store rebuild emodb.csv --audio /data/emodb
@@ -200,7 +200,7 @@ def rebuild(
     for problem in (problem for each in done for problem in each["problems"]):
         session.warn(problem)
     lines = [
-        f"{d['store']}: generation {d['generation']} of {d['n_utterances']} utterances, "
+        f"{d['store']}: snapshot {d['snapshot']} of {d['n_utterances']} utterances, "
         f"{d['n_labelled']} of them known by a manifest"
         for d in done
     ]
@@ -229,10 +229,77 @@ def merge(session: Session, workdir: Workdir, sources: tuple[Path, ...]) -> None
         session.warn(f"{conflict['utterance_id']!r}: {conflict['code']}: {conflict['message']}")
     lines = [
         f"{d['store']}: {d['n_added']} utterances and {d['n_shards']} shards came in, "
-        f"{len(d['conflicts'])} conflicts; generation {d['generation']}"
+        f"{len(d['conflicts'])} conflicts; snapshot {d['snapshot']}"
         for d in done
     ]
     session.result({"stores": done}, "\n".join(lines))
+
+
+@store.command()
+@click.argument("utterance_ids", metavar="UTTERANCE...", nargs=-1)
+@click.option(
+    "--file",
+    "listed",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file of ids, one per line, too.",
+)
+@click.option("--corpus", help="Only utterances of this corpus.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be forgotten.")
+@options.common
+def forget(
+    session: Session,
+    workdir: Workdir,
+    utterance_ids: tuple[str, ...],
+    listed: Path | None,
+    corpus: str | None,
+    dry_run: bool,
+) -> int:
+    """Forget UTTERANCEs whose consent was withdrawn: their features, and their rows in every snapshot.
+
+    A recording goes under every name that it has. Take it out of the corpus as well, or the next
+    extraction makes its features again. Exports and bundles that left are beyond reach.
+
+    \b
+    Example: emostack store forget 03a01Fa --corpus emodb
+    """
+    from pipeline.forgetting import forget_utterances
+
+    lines = listed.read_text(encoding="utf-8").splitlines() if listed else []
+    ids = list(dict.fromkeys([*utterance_ids, *(line for line in lines if line)]))
+    if not ids:
+        message = "no utterance is named; expected ids, or a file of them with --file"
+        raise click.UsageError(message)
+    done = forget_utterances(workdir, ids, corpus, is_dry=dry_run)
+    for name in done["unknown"]:
+        session.warn(f"no store below {workdir.features} knows {name!r}")
+    session.result(done, "\n".join(_forgotten_lines(done, is_dry=dry_run)))
+    return 1 if done["unknown"] else 0
+
+
+def _forgotten_lines(done: dict[str, Any], *, is_dry: bool) -> list[str]:
+    verb = "would be forgotten" if is_dry else "forgotten"
+    lines = [
+        f"{each['store']}: {each['n_utterances']} utterances {verb}: {each['n_features']} features in "
+        f"{each['n_shards']} shards, rows in {len(each['snapshots'])} snapshots, "
+        f"{each['n_damaged']} damaged files"
+        for each in done["stores"]
+    ]
+    if done["also"]:
+        names = ", ".join(
+            f"{each['utterance_id']!r} of {each['corpus']!r}" for each in done["also"]
+        )
+        lines.append(f"among them, since they are the same audio: {names}")
+    lines += [
+        f"beyond reach: {run['run']} has learnt from {run['n_utterances']} of them"
+        + (f", and so has its bundle {run['bundle']}" if run["bundle"] else "")
+        for run in done["runs"]
+    ]
+    if done["stores"]:
+        lines.append(
+            "beyond reach: exports, copies of bundles, and pages of nights and runs that name them; "
+            "take them out of the corpus, or the next extraction makes their features again"
+        )
+    return lines or ["nothing to forget"]
 
 
 def _waste_lines(waste: dict[str, Any], *, is_sure: bool) -> list[str]:
@@ -242,18 +309,18 @@ def _waste_lines(waste: dict[str, Any], *, is_sure: bool) -> list[str]:
         (
             f"{waste['store']}: {n_bytes / 2**20:.1f} MiB {verb}: features of "
             f"{waste['n_utterances']} utterances, {waste['n_shards']} shards, "
-            f"{len(waste['generations'])} generations, {waste['n_damaged']} damaged files"
+            f"{len(waste['snapshots'])} snapshots, {waste['n_damaged']} damaged files"
         )
     ]
     if waste["utterance_ids"] and not is_sure:
         names = ", ".join(map(repr, waste["utterance_ids"][:10]))
         lines.append(f"  of {names}{', ...' if waste['n_utterances'] > 10 else ''}")
     if waste["n_held"]:
-        holders = ", ".join(map(str, waste["held_by"]))
+        holders = ", ".join(map(str, waste["kept_snapshots"][:-1]))
         lines.append(
-            f"  features of {waste['n_held']} more are held by generations that are kept: {holders}"
+            f"  features of {waste['n_held']} more are wanted by older snapshots that are kept: {holders}"
         )
-    has_any = any(waste[name] for name in ("generations", "n_shards", "n_damaged"))
+    has_any = any(waste[name] for name in ("snapshots", "n_shards", "n_damaged"))
     if has_any and not is_sure:
         lines.append("  run it with --yes to free it")
     return lines
@@ -263,7 +330,7 @@ def _store_lines(store: dict[str, Any], *, quarantined: bool) -> list[str]:
     if store["problem"]:
         return [f"{store['recipe_id']}  {store['problem']}"]
     line = (
-        f"{store['recipe_id']}  {store['recipe']:<24} generation {store['generation']}  "
+        f"{store['recipe_id']}  {store['recipe']:<24} snapshot {store['snapshot']}  "
         f"{store['n_utterances']} utterances  {store['n_segments']} segments  "
         f"{store['n_quarantined']} quarantined  {store['bytes'] / 2**20:.1f} MiB  {store['folder']}"
     )

@@ -13,14 +13,15 @@ from pipeline.workdir import Workdir
 
 if TYPE_CHECKING:
     from models.bundle import Bundle
-    from stages.predict import Prediction, Unusable, Utterance
+    from stages.predict import Prediction, Unusable
+    from stages.utterance import Utterance
 
 
 @click.command()
 @options.manifest
 @options.audio
 @options.recipes
-@options.generations
+@options.snapshots
 @options.seeds
 @options.learned_views
 @options.training
@@ -47,7 +48,7 @@ def train(
     manifest: Path,
     audio: Path | None,
     recipe_names: tuple[str, ...],
-    generations: tuple[int, ...],
+    snapshots: tuple[int, ...],
     seeds: int,
     folds: str,
     title: str,
@@ -61,7 +62,7 @@ def train(
     """Stage two: cross-validate and train a classifier on the cached features of a MANIFEST.
 
     Folds never share a speaker. The audio is only needed for the report's spectrograms and for
-    baselines. A run is repeated by its own manifest.csv and --generation. With --test another
+    baselines. A run is repeated by its own manifest.csv and --snapshot. With --test another
     corpus is tested on, and nothing is learnt from it.
 
     \b
@@ -69,9 +70,9 @@ def train(
     Example: emostack train emodb.csv --test savee.csv --map savee-to-emodb.toml
     Example: emostack train emodb.csv --recipe emostack-v1 --recipe emostack-small-v1
     """
-    if generations and len(generations) != len(recipe_names):
-        seen = f"{len(recipe_names)} --recipe and {len(generations)} --generation"
-        raise click.UsageError(f"{seen}; expected no --generation, or one for each --recipe")
+    if snapshots and len(snapshots) != len(recipe_names):
+        seen = f"{len(recipe_names)} --recipe and {len(snapshots)} --snapshot"
+        raise click.UsageError(f"{seen}; expected no --snapshot, or one for each --recipe")
     check_second_corpus(test_manifest, test_audio, label_map, folds)
     from pipeline.cross_corpus import read_second_corpus
     from pipeline.stores import open_stores
@@ -84,7 +85,7 @@ def train(
     if test_manifest is not None:
         second = read_second_corpus(session, test_manifest, test_audio, label_map, rows)
         title = title or f"{manifest.stem}, tested on {test_manifest.stem}"
-    (store, recipe), *beside = open_stores(workdir, recipe_names, generations)
+    (store, recipe), *beside = open_stores(workdir, recipe_names, snapshots)
     fields = run_training(
         session,
         workdir,
@@ -194,7 +195,8 @@ def _utterances(
 ) -> "list[Utterance]":
     from stages.folds import speaker_names
     from stages.manifest import SUFFIXES, audio_paths, read_manifest
-    from stages.predict import Utterance, audio_files
+    from stages.predict import audio_files
+    from stages.utterance import Utterance
 
     found = []
     for path in sources:
@@ -209,13 +211,13 @@ def _utterances(
                 strict=True,
             )
             found += [
-                Utterance(name=name, path=file, start=start, end=end, speaker=speaker)
+                Utterance(utterance_id=name, path=file, start=start, end=end, speaker=speaker)
                 for name, file, start, end, speaker in columns
             ]
         elif path.is_dir():
-            found += [Utterance(name=str(file), path=file) for file in audio_files(path)]
+            found += [Utterance(utterance_id=str(file), path=file) for file in audio_files(path)]
         else:
-            found.append(Utterance(name=str(path), path=path))
+            found.append(Utterance(utterance_id=str(path), path=path))
     return found
 
 

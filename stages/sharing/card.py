@@ -145,7 +145,7 @@ def _recipe(content: Content) -> list[tuple[str, str]]:
     )
     return [
         ("recipe", f"{named[0]} ({recipe.recipe_id})" if named else recipe.recipe_id),
-        ("store generation", str(content.generation)),
+        ("store snapshot", str(content.snapshot)),
         ("network", f"{network.network}, frozen, {network.input_size} pixels, {network.precision}"),
         ("weights", f"{network.weights}, sha256 {network.weights_sha256}"),
         ("layers", f"{', '.join(network.layers)}; pooling {network.pooling}"),

@@ -9,7 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features_cache.consolidated import TimedStack
-from features_cache.store import Place, Store
+from features_cache.places import Place
+from features_cache.store import Store
 from stages.dataset import Selection
 from stages.manifest import COLUMNS
 from stages.recipe import Recipe
@@ -28,7 +29,7 @@ class Content:
     dtype : of the features that `stack` gives
     rows_are : what one row of features is of: ``segment``, or ``utterance`` where they are pooled
     recipe : what made the features
-    generation : number of the store's generation they are from
+    snapshot : number of the store's snapshot they are from
     stack : reads one utterance by its number: features (n, feature_dim), and the starts and ends of
         its rows in seconds of the utterance
     """
@@ -40,7 +41,7 @@ class Content:
     dtype: np.dtype[np.floating]
     rows_are: str
     recipe: Recipe
-    generation: int
+    snapshot: int
     stack: Callable[[int], TimedStack]
 
     @property
@@ -67,7 +68,7 @@ class Content:
         return {
             "recipe_id": self.recipe.recipe_id,
             "recipe_json": self.recipe.to_json(),
-            "generation": str(self.generation),
+            "snapshot": str(self.snapshot),
             "rows": self.rows_are,
         }
 
@@ -95,7 +96,7 @@ def content_of(selection: Selection, store: Store, recipe: Recipe) -> Content:
         dtype=first.dtype,
         rows_are="segment",
         recipe=recipe,
-        generation=store.generation.number,
+        snapshot=store.snapshot.number,
         stack=stack,
     )
 

@@ -1,0 +1,187 @@
+"""Stores of format 1, read through the types of today, and made into stores of format 2.
+
+Format 1 had *generations* in place of snapshots and a catalogue: tables of what was wanted, where its
+features were, and, as rows whose status is ``gone``, what once was. ``docs/store-format.md`` has it.
+"""
+
+import functools
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features_cache.catalogue import Catalogue, catalogue_rows, publish_catalogue
+from features_cache.key_columns import NO_KEY, keys_of
+from features_cache.numbered import (
+    TableError,
+    numbers,
+    read_columns,
+    read_metadata,
+    read_table,
+    table_path,
+)
+from features_cache.snapshot import (
+    KEY_COLUMNS,
+    LIVE,
+    ORDER,
+    OWN_COLUMNS,
+    TRANSIENT,
+    Snapshot,
+    as_frame,
+    as_table,
+    in_parts,
+    read_snapshot,
+    write_snapshot,
+)
+
+GENERATIONS = "generations"
+_GONE, _QUARANTINED = "gone", "quarantined"
+_OURS = ("key", "audio_sha256", "shard", "row_start", "row_end", "status", "reason", "message")
+
+
+class GenerationSnapshot(Snapshot):
+    """A generation, read as a snapshot."""
+
+    @functools.cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the rows' columns, those of a snapshot."""
+        assert self.file is not None
+        names = [name for name in read_columns(self.file) if name not in _OURS]
+        return tuple(dict.fromkeys((*names, *OWN_COLUMNS)))
+
+    def _read(self, columns: Sequence[str], filters: list[tuple[str, str, str]]) -> pa.Table:
+        assert self.file is not None
+        wanted = {*columns, *ORDER, "status", "reason"}
+        names = [name for name in read_columns(self.file) if name in wanted]
+        rows = read_table(self.file, columns=names, filters=[("status", "!=", _GONE), *filters])
+        status, reason = (rows[name].cast(pa.large_string()) for name in ("status", "reason"))
+        texts = rows.select([n for n in names if n not in (*KEY_COLUMNS, "status", "reason")])
+        keys = {name: rows[name].to_pandas() for name in KEY_COLUMNS if name in names}
+        found = pc.if_else(pc.equal(status, LIVE), LIVE, reason)
+        return as_table(as_frame(texts).assign(**keys, status=found.to_pandas()))
+
+
+def read(folder: Path, number: int | None) -> tuple[Snapshot, Catalogue]:
+    """Read one generation, by default the newest, and what that and the newest know to exist."""
+    snapshot = read_generation(folder / GENERATIONS, number)
+    recent = {each.number: each for each in (_newest_whole(folder), snapshot) if each.number}
+    return snapshot, catalogue_of(folder, list(recent.values()))
+
+
+def _newest_whole(folder: Path) -> Snapshot:
+    for number in reversed(numbers(folder / GENERATIONS)):
+        try:
+            read_table(table_path(folder / GENERATIONS, number))
+            return read_generation(folder / GENERATIONS, number)
+        except TableError:  # `verify` tells of it
+            continue
+    return Snapshot()
+
+
+def read_generation(folder: Path, number: int | None = None) -> Snapshot:
+    """Open one generation as a snapshot; see `features_cache.snapshot.read_snapshot`."""
+    return read_snapshot(folder, number, GenerationSnapshot)
+
+
+def catalogue_of(folder: Path, newest_first: Iterable[Snapshot]) -> Catalogue:
+    """Gather what generations know to exist; of a key that several know, the newest is believed.
+
+    Parameters
+    ----------
+    folder : of the store
+    newest_first : generations; places of shards that are there no more count for nothing
+    """
+    there = {path.name for path in (folder / "shards").glob("*.h5")}
+    found, shards, recipe_id = Catalogue(), dict[str, str](), ""
+    retired: tuple[str, ...] = ()
+    for generation in newest_first:
+        assert generation.file is not None
+        meta, _ = read_metadata(generation.file)
+        rows = _reasons_and_places(read_table(generation.file), there)
+        if not recipe_id:
+            retired = tuple(map(str, meta.get("retired", ())))
+        recipe_id = recipe_id or generation.recipe_id
+        found = Catalogue().plus(rows).plus(found.rows)
+        shards = {**{str(k): str(v) for k, v in meta["shards"].items()}, **shards}
+    named = found.named_shards()
+    gone = {*shards, *retired} & there
+    return replace(
+        found,
+        recipe_id=recipe_id,
+        shards={name: shards[name] for name in sorted(named)},
+        retired=tuple(sorted(gone - named)),
+    )
+
+
+def _reasons_and_places(rows: pa.Table, there: set[str]) -> pa.Table:
+    """Make a catalogue's rows: reasons, then tombstones' places, then all other places."""
+    frame = rows.select(
+        ["shard", "row_start", "row_end", "status", "reason", "message"]
+    ).to_pandas()
+    keys = keys_of(rows["key"].to_pylist())
+    is_known, is_place = keys != NO_KEY, frame["shard"].isin(there).to_numpy()
+    is_gone = (frame["status"] == _GONE).to_numpy()
+    is_reason = (frame["status"] == _QUARANTINED).to_numpy() & ~is_place
+    is_reason &= ~frame["reason"].isin(TRANSIENT).to_numpy()
+    places = [
+        catalogue_rows(
+            keys[mask],
+            shard=frame.loc[mask, "shard"].tolist(),
+            row_start=frame.loc[mask, "row_start"].tolist(),
+            row_end=frame.loc[mask, "row_end"].tolist(),
+        )
+        for mask in (is_known & is_place & is_gone, is_known & is_place & ~is_gone)
+    ]
+    mask = is_known & is_reason
+    reason, message = (frame.loc[mask, name].tolist() for name in ("reason", "message"))
+    return pa.concat_tables([catalogue_rows(keys[mask], reason=reason, message=message), *places])
+
+
+def upgrade(folder: Path, *, passing_over_torn: bool) -> None:
+    """Write the snapshots and the catalogue that a store's generations come to, beside them.
+
+    The store stays one of format 1 until its ``recipe.json`` says otherwise; so an upgrade that was
+    killed is begun anew.
+
+    Parameters
+    ----------
+    folder : of the store
+    passing_over_torn : leave torn generations out; else one is an error, and nothing has changed
+
+    Raises
+    ------
+    features_cache.numbered.TableError
+        A generation is torn.
+    """
+    for name in ("snapshots", "catalogue"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).mkdir()
+    whole = []
+    for number in numbers(folder / GENERATIONS):
+        try:
+            generation = read_generation(folder / GENERATIONS, number)
+            parts = in_parts(generation.table())
+        except TableError:
+            if passing_over_torn:
+                continue
+            raise
+        write_snapshot(folder / "snapshots", parts, generation)
+        whole.append(generation)
+    if whole:
+        publish_catalogue(folder / "catalogue", catalogue_of(folder, reversed(whole)))
+
+
+def remove(folder: Path) -> None:
+    """Remove the generations of a store that has been upgraded; torn ones go to ``damaged``."""
+    if not (folder / GENERATIONS).is_dir():
+        return
+    for path in sorted((folder / GENERATIONS).iterdir()):
+        if (folder / "snapshots" / path.name).exists():
+            path.unlink()
+        else:
+            (folder / "damaged").mkdir(exist_ok=True)
+            path.rename(folder / "damaged" / f"generation-{path.name}")
+    (folder / GENERATIONS).rmdir()
