@@ -118,7 +118,8 @@ class Catalogue:
             rows, at = self.rows, self.find(keys)
         # One row more, for those that are nowhere.
         nowhere = catalogue_rows(np.zeros(1, KEY))
-        found = pa.concat_tables([rows, nowhere]).unify_dictionaries()
+        both = [each.select(["shard", "row_start", "row_end"]) for each in (rows, nowhere)]
+        found = pa.concat_tables(both).unify_dictionaries()
         found = found.take(pa.array(np.where(at < 0, len(rows), at))).combine_chunks()
         shard = found["shard"].combine_chunks()
         names = shard.dictionary.to_pylist()
@@ -179,9 +180,11 @@ class Catalogue:
         """Give it other rows, sorted; nothing else changes until it is published."""
         return replace(self, _rows=rows, _file=None)
 
-    def with_retired(self, name: str) -> "Catalogue":
-        """Let it know of a shard that no row names."""
-        return replace(self, retired=(*self.retired, name), _rows=self.rows, _file=None)
+    def with_retired(self, names: Collection[str]) -> "Catalogue":
+        """Let it know of shards that no row names."""
+        shards = {name: sha256 for name, sha256 in self.shards.items() if name not in names}
+        retired = (*self.retired, *names)
+        return replace(self, shards=shards, retired=retired, _rows=self.rows, _file=None)
 
     def plus(self, rows: pa.Table, shards: Mapping[str, str] | None = None) -> "Catalogue":
         """Add rows; of a key that is there already, the new row counts, of a doubled one the last.

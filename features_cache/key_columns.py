@@ -4,6 +4,7 @@ A column is an array of `KEY`, in which `NO_KEY` stands for none. The heavy libr
 the reason why it is not in `features_cache.keys`, which everybody imports.
 """
 
+import binascii
 from collections.abc import Sequence
 
 import numpy as np
@@ -86,9 +87,13 @@ def hex_of(keys: Keys) -> pd.Series:
     >>> hex_of(keys_of(["", "ab" * 32])).tolist() == ["", "ab" * 32]
     True
     """
-    is_there = keys != NO_KEY
-    digits = keys[is_there].tobytes().hex().encode("ascii")
-    offsets = np.concatenate([[0], np.cumsum(is_there * 2 * KEY.itemsize)]).astype(np.int64)
+    size = 2 * KEY.itemsize
+    offsets = np.concatenate([[0], np.cumsum((keys != NO_KEY) * size)]).astype(np.int64)
+    digits = np.empty(offsets[-1], np.uint8)
+    for first in range(0, len(keys), BLOCK):  # all at once would be there three times
+        block = keys[first : first + BLOCK]
+        text = binascii.hexlify(block[block != NO_KEY].tobytes())
+        digits[offsets[first] : offsets[first + len(block)]] = np.frombuffer(text, np.uint8)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(digits)]
     return pd.Series(pa.Array.from_buffers(pa.large_string(), len(keys), buffers), dtype="str")
 

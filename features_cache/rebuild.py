@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from features_cache.atomic import PARTIAL, atomic_write
 from features_cache.catalogue import Catalogue
@@ -151,13 +152,15 @@ class _Found:
             And what the shards call each key: key -> utterance_id, view; the youngest last.
         """
         names: dict[str, tuple[str, str]] = {}
-        for name, content in self._contents.items():
-            before = before.plus(rows_of_shard(name, content), {name: ""})
+        rows = [rows_of_shard(name, content) for name, content in self._contents.items()]
+        every = pa.concat_tables([before.rows.slice(0, 0), *rows])
+        found = before.plus(every, dict.fromkeys(self._contents, ""))
+        for content in self._contents.values():
             for i, entry in enumerate(content.entries):
                 if i not in content.damaged:
                     names.pop(entry.key, None)
                     names[entry.key] = (entry.utterance_id, entry.view)
-        return before, names
+        return found, names
 
     def _most(self, texts: list[str]) -> str:
         if not texts:

@@ -251,6 +251,10 @@ class Store:
             shard=places.shard.astype("str"), row_start=places.row_start, row_end=places.row_end
         )
 
+    def live_places(self, view: str | None = None) -> Places:
+        """Places of the rows that `live` gives, without the rows."""
+        return self._live_rows(view)[1]
+
     def _live_rows(self, view: str | None = None) -> tuple[NDArray[np.int64], Places]:
         """Rows of the snapshot, or of one view of it, that are live, and their places."""
         table = self.snapshot.table(["key", "status"], view=view)
@@ -309,7 +313,7 @@ class Store:
         return sorted(name for name in names if name not in known)
 
     def adopt(self, withdrawn: Collection[str] = ()) -> None:
-        """Take into the held catalogue what killed runs have left, the youngest shard first.
+        """Take into the held catalogue what killed runs have left; of a doubled key the youngest.
 
         Features that are there already stay, unless a decoder's withdrawn revision made them.
         Nothing is written: the next catalogue that is published has it.
@@ -318,21 +322,16 @@ class Store:
         ----------
         withdrawn : revisions of decoders whose features and reasons do not count any more
         """
-        catalogue = self.catalogue
+        found = {name: self._entries_of_orphan(name) for name in self.orphans()}
+        left = {name: rows for name, rows in found.items() if rows is not None}
+        if not left:
+            return
+        catalogue, rows = self.catalogue, pa.concat_tables(left.values())
         stays = catalogue.is_place & ~catalogue.made_by(withdrawn)
-        orphans = self.orphans()
-        for name in reversed(orphans):
-            found = self._entries_of_orphan(name)
-            if found is None:
-                continue
-            at = catalogue.find(from_arrow(found["key"]))
-            is_new = ~np.isin(at, np.flatnonzero(stays))
-            if is_new.any():
-                catalogue = catalogue.plus(found.filter(pa.array(is_new)), {name: ""})
-                stays = catalogue.is_place & ~catalogue.made_by(withdrawn)
-            else:  # a compaction or a merge was killed: all of it is there
-                catalogue = catalogue.with_retired(name)
-        self.catalogue = catalogue
+        is_new = ~np.isin(catalogue.find(from_arrow(rows["key"])), np.flatnonzero(stays))
+        catalogue = catalogue.plus(rows.filter(pa.array(is_new)), dict.fromkeys(left, ""))
+        # All of the others is there: a compaction or a merge was killed.
+        self.catalogue = catalogue.with_retired({*left} - catalogue.named_shards())
 
     def on_disk(self) -> Catalogue:
         """Give the held catalogue, but for places in shards that are not there."""

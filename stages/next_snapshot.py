@@ -163,8 +163,10 @@ def snapshot_parts(found: Outcome) -> Iterator[pa.Table]:
     rows, own = found.plan.wanted, found.own
     names = _columns(found.plan)
     mine = pa.table({n: _plain(rows.manifest[n]) for n in names if n in rows.manifest})
-    theirs = found.plan.before.table([*names, *OWN_COLUMNS]).take(pa.array(found.kept))
-    theirs = _with_reasons(theirs, found.failures)
+    before, kept = found.plan.before, pa.array(found.kept)
+    # One column after the other: all at once take much room, even if few rows are kept.
+    columns = {n: before.table([n])[n].take(kept) for n in (*names, *OWN_COLUMNS)}
+    theirs = _with_reasons(pa.table(columns), found.failures)
     views = pa.array(rows.views, pa.large_string())
     sorted_by = {
         "utterance_id": mine["utterance_id"].take(rows.at[own]),

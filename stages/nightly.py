@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from features_cache.key_columns import find_keys, keys_of
 from features_cache.keys import CLEAN
-from features_cache.lookup import positions
+from features_cache.places import Places
 from features_cache.snapshot import LIVE, OWN_COLUMNS, PENDING, Snapshot
 from features_cache.store import Store
 from reports.drift import drift
@@ -70,20 +71,19 @@ def feature_drift(store: Store, came: pd.Series) -> dict[str, Any] | None:
     dict or None
         See `reports.drift.drift`; None where there is too little to compare.
     """
-    live = store.live(["key"], CLEAN)  # views look different by intention
-    is_new = positions(live["key"], came) >= 0
+    places = store.live_places(CLEAN)  # views look different by intention
+    is_new = find_keys(places.keys, np.unique(keys_of(came))) >= 0
     chance = np.random.default_rng(store.snapshot.number)
     means = []
-    for rows in (live[~is_new], live[is_new]):
-        if rows.empty:
+    for rows in (np.flatnonzero(~is_new), np.flatnonzero(is_new)):
+        if not len(rows):
             return None
         chosen = chance.choice(len(rows), min(N_SAMPLED, len(rows)), replace=False)
-        means.append(_means(store, rows.iloc[np.sort(chosen)]))
+        means.append(_means(store, places.take(rows[np.sort(chosen)])))
     return drift(*means)
 
 
-def _means(store: Store, rows: pd.DataFrame) -> NDArray[np.float32]:
-    places = store.places(rows["key"])
+def _means(store: Store, places: Places) -> NDArray[np.float32]:
     return np.stack([store.read(place).mean(0, dtype=np.float32) for place in places])
 
 
