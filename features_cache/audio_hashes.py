@@ -143,12 +143,12 @@ class AudioHashes:
         if self._known.empty:
             return states
         at = positions(files, self._known["path"])
-        columns = ["size", "mtime_ns", "sha256"]
-        known = self._known[columns].take(np.maximum(at, 0)).reset_index(drop=True)
-        is_same = (at >= 0) & (states["code"] == "")
+        is_same = (at >= 0) & (states["code"] == "").to_numpy(bool)
         for name in ("size", "mtime_ns"):
-            is_same &= known[name] == states[name]
-        return states.assign(sha256=known["sha256"].where(is_same, ""))
+            is_same &= self._known[name].to_numpy()[at] == states[name].to_numpy()
+        known = pa.array(self._known["sha256"], pa.large_string())
+        digests = known.take(pa.array(at, mask=~is_same)).fill_null("")
+        return states.assign(sha256=pd.Series(digests, dtype="str"))
 
     def _hash_all(self, files: pd.Series, on_hashed: Callable[[int, int], None]) -> pd.DataFrame:
         """Hash files, keeping what is done for the next run once a minute."""

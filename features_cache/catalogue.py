@@ -196,14 +196,19 @@ class Catalogue:
         """
         if not len(rows):
             return self
+        added = from_arrow(rows["key"])
+        last = np.argsort(added, kind="stable")
+        last = last[np.append(added[last][1:] != added[last][:-1], True)]
+        n = len(self.keys)
+        order = np.insert(np.arange(n), np.searchsorted(self.keys, added[last]), n + last)
+        at = self.find(added[last])
+        is_replaced = np.zeros(n + len(added), bool)
+        is_replaced[at[at >= 0]] = True
         both = pa.concat_tables([self.rows, rows]).unify_dictionaries()
-        keys = from_arrow(both["key"])
-        order = np.argsort(keys, kind="stable")
-        is_last = np.append(keys[order][1:] != keys[order][:-1], True)
         return replace(
             self,
             shards={**self.shards, **(shards or {})},
-            _rows=both.take(pa.array(order[is_last])).combine_chunks(),
+            _rows=both.take(pa.array(order[~is_replaced[order]])).combine_chunks(),
             _file=None,
         )
 

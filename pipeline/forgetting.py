@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from features_cache.atomic import atomic_write
@@ -53,7 +52,7 @@ def forget_utterances(
             names = sorted({name for each in found for name in each.names})
             runs = list(_runs(workdir, names))
             if not is_dry:
-                _forget_beside(workdir, [memory])
+                _forget_beside(workdir, memory)
                 for run in runs:
                     _mark(Path(run["run"]), run["n_utterances"])
                 forget(store, memory)
@@ -97,15 +96,11 @@ def _fields(folder: Path, memory: Memory) -> dict[str, Any]:
     }
 
 
-def _forget_beside(workdir: Workdir, found: Collection[Memory]) -> None:
+def _forget_beside(workdir: Workdir, memory: Memory) -> None:
     """Take out of the workdir what was remembered of the audio beside the stores."""
-    none = np.zeros(0, "S32")
-    files = hex_of(np.concatenate([none, *(memory.audio_sha256 for memory in found)]))
-    keys = hex_of(np.concatenate([none, *(memory.keys for memory in found)]))
-    paths = {path for memory in found for path in memory.paths}
-    every = np.concatenate([none, *(memory.keys for memory in found)])
-    AudioHashes(workdir.hashes_file).forget({*files}, paths, every)
-    forget_vectors(workdir.baselines, {*keys})
+    files = {*hex_of(memory.audio_sha256)}
+    AudioHashes(workdir.hashes_file).forget(files, memory.paths, memory.keys)
+    forget_vectors(workdir.baselines, {*hex_of(memory.keys)})
 
 
 def _runs(workdir: Workdir, names: Collection[tuple[str, str]]) -> Iterator[dict[str, Any]]:

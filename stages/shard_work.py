@@ -28,10 +28,7 @@ from features_cache.shard import (
     read_entries,
     versions_json,
 )
-from models.backend import backend_name
 from models.engines import KERAS, OPENVINO, Engine
-from models.frozen_cnn import FrozenCNN
-from models.frozen_graph import WindowShape
 from models.weights import weights_file
 from stages.frontend.decoder import DECODER
 from stages.in_progress import InProgress
@@ -257,6 +254,10 @@ def published_result(task: ShardTask) -> ShardResult | None:
 @functools.lru_cache(maxsize=1)
 def load_network(recipe_json: str, batch_size: int, engine: str = KERAS) -> Engine:
     """Load the recipe's frozen network into an engine, once a process."""
+    # Keras takes seconds and a third of a GiB: not in the process that only hands tasks to workers.
+    from models.frozen_cnn import FrozenCNN
+    from models.frozen_graph import WindowShape
+
     recipe = recipe_from_json(recipe_json)
     window = WindowShape(
         n_mels=recipe.frontend.n_mels,
@@ -273,6 +274,8 @@ def load_network(recipe_json: str, batch_size: int, engine: str = KERAS) -> Engi
 
 def package_versions(engine: str = KERAS) -> dict[str, str]:
     """Versions of everything that has a hand in a feature that an engine makes, and of our decoding."""
+    from models.backend import backend_name
+
     packages = (*PACKAGES, backend_name(), *([OPENVINO] if engine == OPENVINO else []))
     versions = {name: _version(name) for name in packages}
     return {**versions, "decoder": DECODER, "python": platform.python_version()}
