@@ -66,12 +66,15 @@ class Catalogue:
     shards : shard file name -> hexadecimal SHA-256 of the file, of every shard that a row names;
         empty where it has not been hashed yet
     retired : names of shards on disk that no row names any more
+    for_snapshot : number of the snapshot that was to be published next, by whoever added to it; while
+        there is none of that number, that run was killed, and nobody knows what it wanted
     """
 
     number: int = 0
     recipe_id: str = ""
     shards: Mapping[str, str] = field(default_factory=dict)
     retired: tuple[str, ...] = ()
+    for_snapshot: int = 0
     _rows: pa.Table | None = None
     _file: pq.ParquetFile | None = None
     _folder: str = ""
@@ -283,6 +286,7 @@ def read_catalogue(folder: Path, *, whole: bool = False) -> Catalogue:
                 recipe_id=str(meta["recipe_id"]),
                 shards={str(k): str(v) for k, v in meta["shards"].items()},
                 retired=tuple(map(str, meta["retired"])),
+                for_snapshot=int(meta.get("for_snapshot", 0)),
                 _file=pq.ParquetFile(path),
                 _folder=str(folder),
             )
@@ -311,6 +315,7 @@ def publish_catalogue(folder: Path, catalogue: Catalogue) -> Catalogue:
         "recipe_id": catalogue.recipe_id,
         "shards": dict(sorted(catalogue.shards.items())),
         "retired": sorted(catalogue.retired),
+        "for_snapshot": catalogue.for_snapshot,
     }
     parts = (rows.slice(i, ROW_GROUP) for i in range(0, max(1, len(rows)), ROW_GROUP))
     codes = [each.name for each in SCHEMA if each.type == _CODES]

@@ -44,7 +44,7 @@ class Memory:
     names : (corpus, utterance_id) of all that goes: who was asked for, and who has the same audio
     snapshots : numbers of the snapshots that have rows of theirs
     shards : names of shards with their features, or with their names
-    damaged : files that were put aside, of which nobody can tell what is in them
+    damaged : files that were put aside, and torn ones that nobody needs: what is in them, nobody knows
     ids, corpus : who was asked for
     paths : of their audio
     """
@@ -79,9 +79,8 @@ def remembered(store: Store, ids: Collection[str], corpus: str | None = None) ->
     features_cache.numbered.TableError
         A snapshot is torn: repair the store first.
     """
-    snapshots = {n: store.read_snapshot(n) for n in store.snapshots}
-    tables = {n: _rows(snapshot) for n, snapshot in snapshots.items()}
-    entries = _entries(store)
+    tables = {n: _rows(store.read_snapshot(n)) for n in store.snapshots}
+    entries, torn = _entries(store)
     named = [rows.filter(_is_named(rows, ids, corpus)) for rows in tables.values()]
     recordings = _distinct([_recordings(rows) for rows in named])
     files = _distinct([from_arrow(rows["audio_sha256"]) for rows in named])
@@ -90,10 +89,10 @@ def remembered(store: Store, ids: Collection[str], corpus: str | None = None) ->
         twins = rows.filter(pa.array(find_keys(from_arrow(rows["audio_sha256"]), files) >= 0))
         is_same = find_keys(_recordings(twins), recordings) >= 0
         keys.append(from_arrow(twins["key"])[is_same])
-    if corpus is None:  # of what no snapshot knows, the shards have the names, but no corpus
-        known = _distinct([from_arrow(rows["key"]) for rows in tables.values()])
-        called = [e.key for each in entries.values() for e in each if e.utterance_id in ids]
-        keys.append(np.setdiff1d(keys_of(called), known))
+    # Of what no snapshot knows, the shards have the names, but no corpus: it may be the one asked for.
+    known = _distinct([from_arrow(rows["key"]) for rows in tables.values()])
+    called = [e.key for each in entries.values() for e in each if e.utterance_id in ids]
+    keys.append(np.setdiff1d(keys_of(called), known))
     lost = _distinct(keys)
     found = {n: rows.filter(_is_hit(rows, lost, ids, corpus)) for n, rows in tables.items()}
     names = {
@@ -102,26 +101,31 @@ def remembered(store: Store, ids: Collection[str], corpus: str | None = None) ->
         for pair in zip(_texts(rows, "corpus"), _texts(rows, "utterance_id"), strict=True)
     }
     sought = {*hex_of(lost)}
-    if corpus is None:
-        named_so = {name for _, name in names}
-        left = {e.utterance_id for each in entries.values() for e in each if e.key in sought}
-        names |= {("", name): None for name in (left & {*ids}) - named_so}
+    named_so = {name for _, name in names}
+    left = {e.utterance_id for each in entries.values() for e in each if e.key in sought}
+    names |= {("", name): None for name in (left & {*ids}) - named_so}
     called_so = {name for _, name in names} | ({*ids} if corpus is None else set())
     return Memory(
         keys=lost,
         audio_sha256=_distinct([from_arrow(rows["audio_sha256"]) for rows in found.values()]),
         names=tuple(sorted(names)),
-        snapshots=tuple(number for number, rows in found.items() if len(rows)),
+        snapshots=tuple(
+            # Those with the names that were asked for come last: by them the others are found again.
+            sorted(
+                (number for number, rows in found.items() if len(rows)),
+                key=lambda n: bool(pc.any(_is_named(found[n], ids, corpus)).as_py()),
+            )
+        ),
         shards=tuple(
             name
             for name, each in entries.items()
             if any(e.key in sought or e.utterance_id in called_so for e in each)
         ),
-        damaged=tuple(sorted((store.folder / DAMAGED_FOLDER).glob("*"))),
+        damaged=(*torn, *sorted((store.folder / DAMAGED_FOLDER).glob("*"))),
         ids=ids,
         corpus=corpus,
         paths=frozenset(
-            str(Path(snapshots[n].audio.get(c, "")) / f)
+            str(Path(store.read_snapshot(n).audio.get(c, "")) / f)
             for n, rows in found.items()
             for c, f in zip(_texts(rows, "corpus"), _texts(rows, "file"), strict=True)
         ),
@@ -172,16 +176,17 @@ def _without_rows(store: Store, number: int, memory: Memory) -> None:
     )
 
 
-def _entries(store: Store) -> dict[str, tuple[ShardEntry, ...]]:
-    """Look into every shard on disk; one that cannot be read has nothing."""
-    found = {}
+def _entries(store: Store) -> tuple[dict[str, tuple[ShardEntry, ...]], list[Path]]:
+    """Look into every shard on disk; one that is torn may only be one that nobody needs."""
+    found, torn = {}, []
     for path in sorted(store.shards_folder.glob("*.h5")):
         try:
             found[path.name] = examine(path, full=False).entries
         except ShardError:
             if path.name not in store.catalogue.retired:
                 raise
-    return found
+            torn.append(path)
+    return found, torn
 
 
 def _rows(snapshot: Snapshot) -> pa.Table:
@@ -205,7 +210,8 @@ def _is_named(rows: pa.Table, ids: Collection[str], corpus: str | None) -> pa.Ch
     is_named = pc.is_in(rows["utterance_id"].cast(pa.large_string()), value_set=names)
     if corpus is None:
         return is_named
-    return pc.and_(is_named, pc.equal(rows["corpus"].cast(pa.large_string()), corpus))
+    corpora = pa.array([corpus, ""], pa.large_string())  # a rebuilt store may not know
+    return pc.and_(is_named, pc.is_in(rows["corpus"].cast(pa.large_string()), value_set=corpora))
 
 
 def _is_hit(

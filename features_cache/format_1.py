@@ -49,14 +49,16 @@ class GenerationSnapshot(Snapshot):
     def columns(self) -> tuple[str, ...]:
         """Names of the rows' columns, those of a snapshot."""
         assert self.file is not None
-        names = [name for name in read_columns(self.file) if name not in _OURS]
+        names = [name for name in read_columns(self.file, self._open) if name not in _OURS]
         return tuple(dict.fromkeys((*names, *OWN_COLUMNS)))
 
     def _read(self, columns: Sequence[str], filters: list[tuple[str, str, str]]) -> pa.Table:
         assert self.file is not None
         wanted = {*columns, *ORDER, "status", "reason"}
-        names = [name for name in read_columns(self.file) if name in wanted]
-        rows = read_table(self.file, columns=names, filters=[("status", "!=", _GONE), *filters])
+        names = [name for name in read_columns(self.file, self._open) if name in wanted]
+        rows = read_table(
+            self.file, self._open, columns=names, filters=[("status", "!=", _GONE), *filters]
+        )
         status, reason = (rows[name].cast(pa.large_string()) for name in ("status", "reason"))
         texts = rows.select([n for n in names if n not in (*KEY_COLUMNS, "status", "reason")])
         keys = {name: rows[name].to_pandas() for name in KEY_COLUMNS if name in names}
@@ -66,7 +68,7 @@ class GenerationSnapshot(Snapshot):
 
 def read(folder: Path, number: int | None) -> tuple[Snapshot, Catalogue]:
     """Read one generation, by default the newest, and what that and the newest know to exist."""
-    snapshot = read_generation(folder / GENERATIONS, number)
+    snapshot = read_generation(folder / GENERATIONS, number).held()
     recent = {each.number: each for each in (_newest_whole(folder), snapshot) if each.number}
     return snapshot, catalogue_of(folder, list(recent.values()))
 
@@ -89,13 +91,15 @@ def read_generation(folder: Path, number: int | None = None) -> Snapshot:
 def catalogue_of(folder: Path, newest_first: Iterable[Snapshot]) -> Catalogue:
     """Gather what generations know to exist; of a key that several know, the newest is believed.
 
+    A place beats a reason.
+
     Parameters
     ----------
     folder : of the store
     newest_first : generations; places of shards that are there no more count for nothing
     """
     there = {path.name for path in (folder / "shards").glob("*.h5")}
-    found, shards, recipe_id = Catalogue(), dict[str, str](), ""
+    reasons, places, shards, recipe_id = Catalogue(), Catalogue(), dict[str, str](), ""
     retired: tuple[str, ...] = ()
     for generation in newest_first:
         assert generation.file is not None
@@ -104,8 +108,11 @@ def catalogue_of(folder: Path, newest_first: Iterable[Snapshot]) -> Catalogue:
         if not recipe_id:
             retired = tuple(map(str, meta.get("retired", ())))
         recipe_id = recipe_id or generation.recipe_id
-        found = Catalogue().plus(rows).plus(found.rows)
+        is_place = pc.not_equal(rows["shard"].cast(pa.string()), "")
+        reasons = Catalogue().plus(rows.filter(pc.invert(is_place))).plus(reasons.rows)
+        places = Catalogue().plus(rows.filter(is_place)).plus(places.rows)
         shards = {**{str(k): str(v) for k, v in meta["shards"].items()}, **shards}
+    found = reasons.plus(places.rows)
     named = found.named_shards()
     gone = {*shards, *retired} & there
     return replace(
@@ -144,44 +151,49 @@ def upgrade(folder: Path, *, passing_over_torn: bool) -> None:
     """Write the snapshots and the catalogue that a store's generations come to, beside them.
 
     The store stays one of format 1 until its ``recipe.json`` says otherwise; so an upgrade that was
-    killed is begun anew.
+    killed is begun anew. A torn generation becomes a torn snapshot of its number, which then stands
+    for no other.
 
     Parameters
     ----------
     folder : of the store
-    passing_over_torn : leave torn generations out; else one is an error, and nothing has changed
+    passing_over_torn : whoever repairs the store; else the newest may not be torn
 
     Raises
     ------
     features_cache.numbered.TableError
-        A generation is torn.
+        The newest generation is torn, or the folder has snapshots that are of no generation: nothing
+        has changed.
     """
+    known = numbers(folder / GENERATIONS)
+    ours = sorted({*numbers(folder / "snapshots")} - {*known})
+    if ours:
+        message = (
+            f"{folder} has snapshots {ours} of format 2 and a recipe.json of format 1, perhaps from a "
+            "backup; expected one format; move what does not belong there away"
+        )
+        raise TableError(message)
+    if known and not passing_over_torn:
+        read_table(table_path(folder / GENERATIONS, known[-1]))
     for name in ("snapshots", "catalogue"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir()
     whole = []
-    for number in numbers(folder / GENERATIONS):
+    for number in known:
         try:
             generation = read_generation(folder / GENERATIONS, number)
             parts = in_parts(generation.table())
         except TableError:
-            if passing_over_torn:
-                continue
-            raise
+            path = table_path(folder / GENERATIONS, number)
+            shutil.copyfile(path, table_path(folder / "snapshots", number))
+            continue
         write_snapshot(folder / "snapshots", parts, generation)
-        whole.append(generation)
+        whole.append(number)
     if whole:
-        publish_catalogue(folder / "catalogue", catalogue_of(folder, reversed(whole)))
+        newest_first = (read_generation(folder / GENERATIONS, n) for n in reversed(whole))
+        publish_catalogue(folder / "catalogue", catalogue_of(folder, newest_first))
 
 
 def remove(folder: Path) -> None:
-    """Remove the generations of a store that has been upgraded; torn ones go to ``damaged``."""
-    if not (folder / GENERATIONS).is_dir():
-        return
-    for path in sorted((folder / GENERATIONS).iterdir()):
-        if (folder / "snapshots" / path.name).exists():
-            path.unlink()
-        else:
-            (folder / "damaged").mkdir(exist_ok=True)
-            path.rename(folder / "damaged" / f"generation-{path.name}")
-    (folder / GENERATIONS).rmdir()
+    """Remove the generations of a store that has been upgraded."""
+    shutil.rmtree(folder / GENERATIONS, ignore_errors=True)

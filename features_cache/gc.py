@@ -122,6 +122,10 @@ class _Sorting:
         held = [n for n in store.snapshots if n in keep and n != store.snapshot.number]
         self.snapshots = [n for n in store.snapshots if n < store.snapshot.number and n not in held]
         is_newest = _wanted(catalogue, [store.snapshot])
+        if (
+            catalogue.for_snapshot > store.snapshot.number
+        ):  # the next extraction knows what it wanted
+            is_newest[:] = True
         is_wanted = is_newest | _wanted(catalogue, map(store.read_snapshot, held))
         self.n_held = int((is_wanted & ~is_newest & catalogue.is_place).sum())
         self.kept = catalogue.only(is_wanted)

@@ -5,7 +5,7 @@ is told. What exists is united by key, what is wanted by name. Nothing is remove
 """
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from features_cache.atomic import partial_path, publish
 from features_cache.catalogue import Catalogue
-from features_cache.key_columns import hex_of
+from features_cache.key_columns import hex_of, keys_of
 from features_cache.keys import file_sha256
 from features_cache.lookup import joined, positions
 from features_cache.shard import PublishedShard, ShardError, new_shard_name
@@ -106,20 +106,27 @@ def merge(store: Store, others: Sequence[Store], recipe_id: str) -> Merge:
                 name: _adopt(store, other, name, undo) for name in sorted(places.new_shards())
             }
             catalogue = places.united(adopted)
-            names = _Names(rows, other.snapshot.rows())
+            names = _Names(rows, _with_places(other))
             conflicts += [*names.conflicts(), *names.of_keys(places.differing)]
             is_changed |= names.n_added > 0
             n_added, n_shards = n_added + names.n_added, n_shards + len(adopted)
             rows = names.united()
             audio = {**other.snapshot.audio, **audio}
         undo.pop_all()
-    store.publish_catalogue(catalogue, recipe_id)
+    store.publish_catalogue(catalogue, recipe_id, before_snapshot=is_changed)
     if is_changed:
         store.publish_snapshot(
             in_parts(as_table(rows)), recipe_id, audio={**audio, **store.snapshot.audio}
         )
     store.show()
     return Merge(n_added=n_added, n_shards=n_shards, conflicts=tuple(conflicts))
+
+
+def _with_places(store: Store) -> pd.DataFrame:
+    """Rows of the newest snapshot, but for live ones whose features nobody knows."""
+    rows = store.snapshot.rows()
+    is_there = store.catalogue.places(keys_of(rows["key"])).is_there
+    return rows[is_there | (rows["status"] != LIVE).to_numpy()].reset_index(drop=True)
 
 
 def _check_recipe(other: Store, store: Store, recipe_id: str) -> None:
@@ -132,9 +139,11 @@ def _check_recipe(other: Store, store: Store, recipe_id: str) -> None:
         raise StoreError(message)
 
 
-def _names_here(other: Store, catalogue: Catalogue) -> dict[str, str]:
+def _names_here(other: Store, catalogue: Catalogue, gone: Collection[str]) -> dict[str, str]:
     """Map names of their shards whose bytes are here already to the names they have here."""
-    here = {sha256: name for name, sha256 in catalogue.shards.items() if sha256}
+    here = {
+        sha256: name for name, sha256 in catalogue.shards.items() if sha256 and name not in gone
+    }
     return {n: here[sha256] for n, sha256 in other.catalogue.shards.items() if sha256 in here}
 
 
@@ -148,11 +157,12 @@ class _Places:
 
     def __init__(self, store: Store, other: Store, mine: Catalogue) -> None:
         self._mine, self._theirs = mine, other.catalogue
-        self._here = _names_here(other, mine)
+        gone = {name for name in mine.named_shards() if not (store.shards_folder / name).exists()}
+        self._here = _names_here(other, mine, gone)
         theirs = self._theirs
         at = mine.find(theirs.keys)
         is_mine = at >= 0
-        is_mine[is_mine] = mine.is_place[at[is_mine]]
+        is_mine[is_mine] = (mine.is_place & ~mine.in_shards(gone))[at[is_mine]]
         self._comes = ~is_mine & (theirs.is_place | (at < 0))
         both = np.flatnonzero(is_mine & theirs.is_place)
         there = _Checksums(other.shards_folder)

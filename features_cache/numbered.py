@@ -57,8 +57,22 @@ def read_metadata(path: Path) -> tuple[dict[str, Any], int]:
         raise torn(path, error) from error
 
 
-def read_columns(path: Path) -> list[str]:
-    """Names of a table's columns.
+def open_table(path: Path) -> pa.NativeFile:
+    """Open a table's file: it stays what it is, whoever replaces or removes it meanwhile.
+
+    Raises
+    ------
+    TableError
+        It cannot be opened.
+    """
+    try:
+        return pa.OSFile(str(path))
+    except OSError as error:
+        raise torn(path, error) from error
+
+
+def read_columns(path: Path, file: pa.NativeFile) -> list[str]:
+    """Names of a table's columns; see `read_table`.
 
     Raises
     ------
@@ -66,13 +80,23 @@ def read_columns(path: Path) -> list[str]:
         The file is torn.
     """
     try:
-        return list(pq.read_schema(path).names)
+        return list(pq.read_schema(file).names)
     except _READABLE as error:
         raise torn(path, error) from error
 
 
-def read_table(path: Path, **how: Any) -> pa.Table:  # noqa: ANN401 - columns, filters
-    """Read a table's rows; `how` goes to ``pyarrow.parquet.read_table``.
+def read_table(
+    path: Path,
+    file: pa.NativeFile | None = None,
+    **how: Any,  # noqa: ANN401 - columns, filters
+) -> pa.Table:
+    """Read a table's rows.
+
+    Parameters
+    ----------
+    path : of the table
+    file : the same, where it is open already
+    how : goes to ``pyarrow.parquet.read_table``
 
     Raises
     ------
@@ -80,7 +104,7 @@ def read_table(path: Path, **how: Any) -> pa.Table:  # noqa: ANN401 - columns, f
         The file is torn.
     """
     try:
-        return pq.read_table(path, **how).replace_schema_metadata()
+        return pq.read_table(file or path, **how).replace_schema_metadata()
     except _READABLE as error:
         raise torn(path, error) from error
 

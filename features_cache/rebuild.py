@@ -23,7 +23,7 @@ from features_cache.repair import mark_damaged, set_aside
 from features_cache.shard import ShardError, ShardHeader
 from features_cache.shard_reading import ShardContent
 from features_cache.snapshot import LIVE, OWN_COLUMNS, as_table, in_parts
-from features_cache.store import Store, StoreError, rows_of_shard, write_recipe
+from features_cache.store import Store, StoreError, read_recipe, rows_of_shard, write_recipe
 from features_cache.verify import StoreProblem, open_whole, torn_tables
 
 MANIFEST = {
@@ -175,11 +175,10 @@ class _Found:
 def _recipe(folder: Path) -> str:
     """Read the store's recipe file; empty if it is missing or torn."""
     try:
-        text = (folder / "recipe.json").read_text(encoding="utf-8")
-        json.loads(text)
+        found = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return ""
-    return text
+    return read_recipe(folder)[1] if found else ""
 
 
 def _restore_recipe(folder: Path, found: _Found) -> list[Path]:

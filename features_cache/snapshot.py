@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import pandas as pd
 import pyarrow as pa
@@ -23,6 +24,7 @@ from features_cache.numbered import (
     ROW_GROUP,
     TableError,
     numbers,
+    open_table,
     read_columns,
     read_metadata,
     read_table,
@@ -97,8 +99,22 @@ class Snapshot:
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
         """Names of the rows' columns: the manifest's, and `OWN_COLUMNS`."""
-        names = ("utterance_id", "corpus") if self.file is None else read_columns(self.file)
+        names = (
+            ("utterance_id", "corpus") if self.file is None else read_columns(self.file, self._open)
+        )
         return tuple(dict.fromkeys((*names, *OWN_COLUMNS)))
+
+    @functools.cached_property
+    def _open(self) -> pa.NativeFile:
+        """The file, from the first read on: `forget` replaces it under its number, `gc` removes it."""
+        assert self.file is not None
+        return open_table(self.file)
+
+    def held(self) -> Self:
+        """Open the file now; whatever happens to it, this snapshot can be read."""
+        if self.file is not None:
+            assert self._open
+        return self
 
     def table(
         self,
@@ -138,9 +154,10 @@ class Snapshot:
 
     def _read(self, columns: Sequence[str], filters: list[tuple[str, str, str]]) -> pa.Table:
         assert self.file is not None
-        here = read_columns(self.file)
+        here = read_columns(self.file, self._open)
         return read_table(
             self.file,
+            self._open,
             columns=[name for name in columns if name in here] or ["utterance_id"],
             filters=filters or None,
             read_dictionary=[name for name in REPEATED if name in columns],

@@ -82,7 +82,7 @@ class Store:
         if self.format == 1:
             self.snapshot, self.catalogue = format_1.read(folder, snapshot)
         else:
-            self.snapshot = read_snapshot(self.snapshots_folder, snapshot)
+            self.snapshot = read_snapshot(self.snapshots_folder, snapshot).held()
             self.catalogue = read_catalogue(self.catalogue_folder)
         self._open: OrderedDict[str, dict[str, h5py.Dataset]] = OrderedDict()
 
@@ -356,7 +356,9 @@ class Store:
             path.unlink(missing_ok=True)
         return [path.name for path in stale]
 
-    def publish_catalogue(self, catalogue: Catalogue, recipe_id: str = "") -> None:
+    def publish_catalogue(
+        self, catalogue: Catalogue, recipe_id: str = "", *, before_snapshot: bool = False
+    ) -> None:
         """Publish what exists; it is held from then on.
 
         Nothing is published where the newest version on disk says the same.
@@ -365,6 +367,7 @@ class Store:
         ----------
         catalogue : made of the held one
         recipe_id : identity of the recipe; by default as the store has it
+        before_snapshot : whether a snapshot follows that wants what is new in it
         """
         newest = (numbers(self.catalogue_folder) or [0])[-1]
         if catalogue.is_published and catalogue.number == newest:
@@ -374,6 +377,9 @@ class Store:
         ready = replace(
             catalogue,
             recipe_id=recipe_id or self.recipe_id,
+            for_snapshot=(self.snapshots or [0])[-1] + 1
+            if before_snapshot
+            else catalogue.for_snapshot,
             shards={
                 name: catalogue.shards.get(name) or file_sha256(self.shards_folder / name)
                 for name in sorted(named)
@@ -448,17 +454,18 @@ def read_recipe(folder: Path) -> tuple[int, str]:
     file = folder / "recipe.json"
     try:
         text = file.read_text(encoding="utf-8")
+        found = json.loads(text)
     except FileNotFoundError as error:
         message = (
             f"{folder} holds no store (no recipe.json); expected a folder that 'emostack "
             "extract' made; extract first, or give the right --workdir and --recipe"
         )
         raise StoreError(message) from error
-    try:
-        found = json.loads(text)
     except ValueError as error:
         raise StoreError(_odd_recipe(file, str(error))) from error
-    if not isinstance(found, dict) or "recipe" not in found:
+    if not isinstance(found, dict) or not found.keys() & {"recipe", "network"}:
+        raise StoreError(_odd_recipe(file, "no recipe"))
+    if "recipe" not in found:
         return 1, text
     if found.get("format") != FORMAT:
         raise StoreError(_odd_recipe(file, f"format {found.get('format')!r}"))

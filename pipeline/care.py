@@ -40,6 +40,20 @@ def held(folder: Path, *, snapshot: int | None = None) -> Iterator[Store]:
             store.close()
 
 
+@contextmanager
+def opened(folder: Path, *, is_dry: bool) -> Iterator[Store]:
+    """Hold a store for writing, or, where nothing is to be written, only read it."""
+    if not is_dry:
+        with held(folder) as store:
+            yield store
+        return
+    store = Store(folder)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
 def repair_store(
     session: Session, workdir: Workdir, folder: Path, options: ExtractOptions
 ) -> dict[str, Any]:
@@ -108,7 +122,7 @@ def free_space(
     keep_trainings : keep the snapshots that trainings below the workdir were made from, too
     is_sure : free it
     """
-    with held(folder) as store:
+    with opened(folder, is_dry=not is_sure) as store:
         known = store.snapshots
         trained = set(_trained(workdir, store)) if keep_trainings else set()
         kept = {*known[-keep:], *trained.intersection(known)}

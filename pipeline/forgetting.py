@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ from features_cache.atomic import atomic_write
 from features_cache.audio_hashes import AudioHashes
 from features_cache.forget import Memory, forget, remembered
 from features_cache.key_columns import hex_of
-from features_cache.store import Store
-from pipeline.care import held
+from pipeline.care import opened
 from pipeline.stores import store_folders
 from pipeline.workdir import Workdir
 from stages.frontend.decoder import WITHDRAWN
@@ -43,7 +41,7 @@ def forget_utterances(
     stores: list[dict[str, Any]] = []
     runs: list[dict[str, Any]] = []
     for folder in store_folders(workdir):
-        with _opened(folder, is_dry=is_dry) as store:
+        with opened(folder, is_dry=is_dry) as store:
             store.adopt(WITHDRAWN)
             memory = remembered(store, ids, corpus)
             if memory.is_empty:
@@ -58,7 +56,7 @@ def forget_utterances(
                 forget(store, memory)
         stores.append(_fields(folder, memory))
     names = sorted({name for memory in found for name in memory.names})
-    asked = {(each, name) for each, name in names if name in ids and corpus in (None, each)}
+    asked = {(c, name) for c, name in names if name in ids and (corpus in (None, c) or not c)}
     return {
         "n_forgotten": len(names),
         "also": [
@@ -72,26 +70,13 @@ def forget_utterances(
     }
 
 
-@contextmanager
-def _opened(folder: Path, *, is_dry: bool) -> Iterator[Store]:
-    if not is_dry:
-        with held(folder) as store:
-            yield store
-        return
-    store = Store(folder)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
 def _fields(folder: Path, memory: Memory) -> dict[str, Any]:
     return {
         "store": str(folder),
         "n_utterances": len(memory.names),
         "n_features": len(memory.keys),
         "n_shards": len(memory.shards),
-        "snapshots": list(memory.snapshots),
+        "snapshots": sorted(memory.snapshots),
         "n_damaged": len(memory.damaged),
     }
 
@@ -127,7 +112,8 @@ def _mark(folder: Path, n: int) -> None:
     path = folder / "run.json"
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        run["provenance"]["forgotten_since"] = f"{n} utterances, their consent withdrawn"
+        before = int(run["provenance"].get("forgotten_since", 0))
+        run["provenance"]["forgotten_since"] = before + n
     except (OSError, ValueError, KeyError, TypeError):
         return
     with atomic_write(path) as partial:

@@ -186,10 +186,12 @@ def extract(
 
 def _publish(store: Store, recipe: Recipe, run: ExtractRun, made: Made, found: Outcome) -> None:
     """Publish what exists, then what is wanted: knowing more than is wanted does no harm."""
-    store.publish_catalogue(made.added_to(store.catalogue), recipe.recipe_id)
     is_elsewhere = bool(dict(run.audio).items() - store.snapshot.audio.items())
     is_nothing = not len(found.own) and not len(found.kept) and store.snapshot.number == 0
-    if not is_nothing and (is_elsewhere or differs(found)):
+    is_new = not is_nothing and (is_elsewhere or differs(found))
+    exists = made.added_to(store.catalogue)
+    store.publish_catalogue(exists, recipe.recipe_id, before_snapshot=is_new)
+    if is_new:
         store.publish_snapshot(snapshot_parts(found), recipe.recipe_id, audio=run.audio)
     store.show()
 

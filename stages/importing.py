@@ -64,7 +64,8 @@ def import_features(path: Path, folder: Path, versions_json: str) -> tuple[Recip
         shards = list(_write_shards(source, store, header))
         rows = manifest.assign(key=source.columns["key"], status=LIVE)
     sums = {shard.name: shard.sha256 for shard in shards}
-    store.publish_catalogue(store.catalogue.plus(rows_of_shards(shards), sums), recipe.recipe_id)
+    exists = store.catalogue.plus(rows_of_shards(shards), sums)
+    store.publish_catalogue(exists, recipe.recipe_id, before_snapshot=True)
     store.publish_snapshot(in_parts(as_table(rows)), recipe.recipe_id)
     return recipe, manifest
 

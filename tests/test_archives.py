@@ -11,7 +11,9 @@ import pytest
 
 from features_cache import format_1
 from features_cache.key_columns import hex_of
-from features_cache.snapshot import LIVE
+from features_cache.numbered import TableError
+from features_cache.rebuild import rebuild
+from features_cache.snapshot import LIVE, in_parts
 from features_cache.store import Store
 from features_cache.verify import verify
 from models.bundle import load_bundle
@@ -162,6 +164,48 @@ def test_an_upgrade_that_is_killed_is_begun_anew(
     Store.for_writing(folder)
     assert [live(Store(folder, snapshot=n)) for n in NUMBERS] == [expected_live(n) for n in NUMBERS]
     assert [p.code for p in verify(folder, full=True)] in ([], ["stale_index"])
+
+
+def tear(folder: Path, number: int) -> None:
+    path = folder / "generations" / f"{number:08d}.parquet"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_torn_older_generation_ends_no_night(folder: Path, number: int) -> None:
+    tear(folder, number)
+    store = Store.for_writing(folder)
+    assert live(store) == expected_live(3)
+    assert store.snapshots == NUMBERS
+    assert {problem.code for problem in verify(folder)} == {"torn_snapshot"}
+
+
+def test_the_number_of_a_torn_generation_is_not_given_again(folder: Path) -> None:
+    tear(folder, 3)
+    with pytest.raises(TableError, match=r"00000003\.parquet"):
+        Store.for_writing(folder)
+    assert (folder / "generations").is_dir()
+    assert rebuild(folder).store.snapshot.number == 4
+    assert live(Store(folder)) == expected_live(2)
+    assert list(verify(folder, full=True)) == []
+
+
+def test_an_old_backup_over_an_upgraded_store_removes_no_snapshot(folder: Path) -> None:
+    backup = shutil.copytree(folder, folder.parent / "backup")
+    store = Store.for_writing(folder)
+    store.publish_snapshot(in_parts(store.snapshot.table()), store.recipe_id)
+    shutil.copytree(backup, folder, dirs_exist_ok=True)
+    with pytest.raises(
+        TableError, match=r"snapshots \[4\] of format 2 and a recipe.json of format 1"
+    ):
+        Store.for_writing(folder)
+    assert [path.stem for path in sorted((folder / "snapshots").iterdir())][-1] == "00000004"
+
+
+def test_a_reader_goes_on_while_the_store_is_upgraded(folder: Path) -> None:
+    reader = Store(folder)
+    Store.for_writing(folder)
+    assert live(reader) == expected_live(3)
 
 
 @pytest.mark.parametrize("is_upgraded", [False, True])

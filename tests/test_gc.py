@@ -17,7 +17,7 @@ from features_cache.gc import collect, waste
 from features_cache.key_columns import keys_of
 from features_cache.lock import writer_lock
 from features_cache.numbered import TableError
-from features_cache.store import Store
+from features_cache.store import Store, rows_of_shards
 from features_cache.verify import verify
 from tests.small_store import (
     add,
@@ -274,3 +274,19 @@ def test_what_was_put_aside_as_damaged_goes_too(worn: Store) -> None:
     assert collect(worn) >= 100_000
     assert waste(worn).n_damaged == 0
     assert contents(worn.folder) == before
+
+
+def test_what_a_killed_run_has_made_stays_until_the_next_one_says_what_it_wanted(
+    worn: Store,
+) -> None:
+    """It was killed between the catalogue and the snapshot."""
+    shard = new_shard(worn, ["late", "later"])
+    exists = worn.catalogue.plus(rows_of_shards([shard]), {shard.name: shard.sha256})
+    worn.publish_catalogue(exists, before_snapshot=True)
+    compact(reopened(worn))
+    collect(reopened(worn))
+    again = reopened(worn)
+    assert places(again).keys() >= {key_of("late"), key_of("later")}
+    publish(again, again.snapshot.rows())
+    collect(again)
+    assert not places(reopened(worn)).keys() & {key_of("late"), key_of("later")}

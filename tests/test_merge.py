@@ -21,6 +21,7 @@ from tests.small_store import (
     contents,
     drop,
     key_of,
+    lose,
     make_store,
     mark,
     new_shard,
@@ -329,4 +330,23 @@ def test_a_merge_that_dies_is_finished_by_the_next(
     assert merge(reopened(mine), [yours], RECIPE_ID).n_added == 3
     assert len(shard_names(mine)) == 3
     assert contents(yours.folder).items() <= contents(mine.folder).items()
+    assert list(verify(mine.folder, full=True)) == []
+
+
+def test_a_live_row_without_features_does_not_come_in(mine: Store, yours: Store) -> None:
+    add(yours, new_shard(yours, ["lost"]))
+    lose(yours, "lost")
+    merge(mine, [yours], RECIPE_ID)
+    assert "lost" not in set(Store(mine.folder).snapshot.rows()["utterance_id"])
+    assert list(verify(mine.folder, full=True)) == []
+
+
+def test_features_of_a_shard_that_is_missing_here_come_in(mine: Store, yours: Store) -> None:
+    publish(yours, yours.snapshot.rows())
+    shard = new_shard(yours, ["both"])
+    add(yours, shard)
+    own = new_shard(mine, ["both"], seed=0)
+    add(mine, own)
+    (mine.shards_folder / own.name).unlink()
+    merge(reopened(mine), [yours], RECIPE_ID)
     assert list(verify(mine.folder, full=True)) == []

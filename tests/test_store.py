@@ -27,6 +27,7 @@ from features_cache.verify import verify
 from tests.small_store import (
     RECIPE_ID,
     add,
+    contents,
     drop,
     key_of,
     lose,
@@ -466,3 +467,15 @@ def test_a_second_writer_is_never_told_the_name_of_an_earlier_holder(tmp_path: P
     finally:
         process.kill()
         process.join()
+
+
+@pytest.mark.parametrize("text", [b"{}", b"[]", b"\xff\xfe", b"null", b"{"])
+def test_an_odd_recipe_is_told_and_nothing_is_removed(filled: Store, text: bytes) -> None:
+    before = contents(filled.folder)
+    good = (filled.folder / "recipe.json").read_bytes()
+    (filled.folder / "recipe.json").write_bytes(text)
+    for opened in (Store, Store.for_writing):
+        with pytest.raises(StoreError, match=r"recipe\.json"):
+            opened(filled.folder)
+    (filled.folder / "recipe.json").write_bytes(good)
+    assert contents(filled.folder) == before

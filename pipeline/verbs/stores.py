@@ -264,8 +264,12 @@ def forget(
     """
     from pipeline.forgetting import forget_utterances
 
-    lines = listed.read_text(encoding="utf-8").splitlines() if listed else []
-    ids = list(dict.fromkeys([*utterance_ids, *(line for line in lines if line)]))
+    try:
+        lines = listed.read_text(encoding="utf-8-sig").splitlines() if listed else []
+    except UnicodeDecodeError as error:
+        message = f"{listed} is not UTF-8 ({error}); expected a text of ids, one per line"
+        raise click.BadParameter(message) from error
+    ids = list(dict.fromkeys([*utterance_ids, *(line.strip() for line in lines if line.strip())]))
     if not ids:
         message = "no utterance is named; expected ids, or a file of them with --file"
         raise click.UsageError(message)
