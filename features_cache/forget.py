@@ -6,7 +6,7 @@ matters most, the features; the rows, by which the rest is found, go last, so th
 killed is finished by asking for it again.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,7 +65,34 @@ class Memory:
         return not (len(self.keys) or self.names or self.shards)
 
 
-def remembered(store: Store, ids: Collection[str], corpus: str | None = None) -> Memory:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recordings:
+    """Ranges of audio files, whatever they are called.
+
+    Attributes
+    ----------
+    audio_sha256 : sorted, of the files
+    keys : sorted, of the ranges as `clean`
+    """
+
+    audio_sha256: Keys
+    keys: Keys
+
+
+def recordings(stores: Iterable[Store], ids: Collection[str], corpus: str | None) -> Recordings:
+    """Say which recordings some utterances are, by what any snapshot of some stores says of them."""
+    every = (_rows(store.read_snapshot(n)) for store in stores for n in store.snapshots)
+    named = [rows.filter(_is_named(rows, ids, corpus)) for rows in every]
+    files = _distinct([from_arrow(rows["audio_sha256"]) for rows in named])
+    return Recordings(audio_sha256=files, keys=_distinct(list(map(_recordings, named))))
+
+
+def remembered(
+    store: Store,
+    ids: Collection[str],
+    corpus: str | None = None,
+    known: Recordings | None = None,
+) -> Memory:
     """Say what a store holds of some utterances.
 
     Parameters
@@ -73,6 +100,7 @@ def remembered(store: Store, ids: Collection[str], corpus: str | None = None) ->
     store : with what killed runs have left (`features_cache.store.Store.adopt`)
     ids : utterance ids
     corpus : only of this corpus; by default of any
+    known : which recordings they are; by default as this store alone says
 
     Raises
     ------
@@ -81,18 +109,17 @@ def remembered(store: Store, ids: Collection[str], corpus: str | None = None) ->
     """
     tables = {n: _rows(store.read_snapshot(n)) for n in store.snapshots}
     entries, torn = _entries(store)
-    named = [rows.filter(_is_named(rows, ids, corpus)) for rows in tables.values()]
-    recordings = _distinct([_recordings(rows) for rows in named])
-    files = _distinct([from_arrow(rows["audio_sha256"]) for rows in named])
-    keys = [from_arrow(rows["key"]) for rows in named]
-    for rows in tables.values():  # other names and views of the same recordings
-        twins = rows.filter(pa.array(find_keys(from_arrow(rows["audio_sha256"]), files) >= 0))
-        is_same = find_keys(_recordings(twins), recordings) >= 0
-        keys.append(from_arrow(twins["key"])[is_same])
+    known = known or recordings([store], ids, corpus)
+    keys = []
+    for rows in tables.values():  # other names and views of the same recordings, too
+        keys.append(from_arrow(rows.filter(_is_named(rows, ids, corpus))["key"]))
+        is_near = find_keys(from_arrow(rows["audio_sha256"]), known.audio_sha256) >= 0
+        twins = rows.filter(pa.array(is_near))
+        keys.append(from_arrow(twins["key"])[find_keys(_recordings(twins), known.keys) >= 0])
     # Of what no snapshot knows, the shards have the names, but no corpus: it may be the one asked for.
-    known = _distinct([from_arrow(rows["key"]) for rows in tables.values()])
+    wanted = _distinct([from_arrow(rows["key"]) for rows in tables.values()])
     called = [e.key for each in entries.values() for e in each if e.utterance_id in ids]
-    keys.append(np.setdiff1d(keys_of(called), known))
+    keys.append(np.setdiff1d(keys_of(called), wanted))
     lost = _distinct(keys)
     found = {n: rows.filter(_is_hit(rows, lost, ids, corpus)) for n, rows in tables.items()}
     names = {

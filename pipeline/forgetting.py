@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from features_cache.atomic import atomic_write
+from features_cache.atomic import PARTIAL, atomic_write
 from features_cache.audio_hashes import AudioHashes
-from features_cache.forget import Memory, forget, remembered
+from features_cache.forget import Memory, forget, recordings, remembered
 from features_cache.key_columns import hex_of
 from pipeline.care import opened
 from pipeline.stores import store_folders
@@ -34,28 +35,31 @@ def forget_utterances(
     -------
     dict
         ``n_forgotten``: utterances that go; ``also``: those of them that were not asked for, and have
-        the same audio; ``unknown``: ids that no store knows; ``stores``: what goes in each; ``runs``:
-        trainings that learnt from them, whose folders and bundles stay.
+        the same audio; ``unknown``: ids that no store knows; ``n_damaged``: files put aside in other
+        stores, which nobody can look into; ``stores``: what goes in each; ``runs``: trainings that
+        learnt from them, whose folders and bundles stay.
     """
-    found: list[Memory] = []
-    stores: list[dict[str, Any]] = []
-    runs: list[dict[str, Any]] = []
-    for folder in store_folders(workdir):
-        with opened(folder, is_dry=is_dry) as store:
+    folders = store_folders(workdir)
+    with ExitStack() as stack:
+        stores = [stack.enter_context(opened(folder, is_dry=True)) for folder in folders]
+        known = recordings(stores, ids, corpus)
+        for store in stores:
             store.adopt(WITHDRAWN)
-            memory = remembered(store, ids, corpus)
-            if memory.is_empty:
-                continue
-            found.append(memory)
-            names = sorted({name for each in found for name in each.names})
-            runs = list(_runs(workdir, names))
-            if not is_dry:
+        found = {store.folder: remembered(store, ids, corpus, known) for store in stores}
+    n_damaged = sum(len(memory.damaged) for memory in found.values() if memory.is_empty)
+    found = {folder: memory for folder, memory in found.items() if not memory.is_empty}
+    names = sorted({name for memory in found.values() for name in memory.names})
+    runs = list(_runs(workdir, names))
+    if not is_dry:
+        for run in runs:
+            _mark(Path(run["run"]), run["n_utterances"])
+        # Stores that know them by name come last: by these the others are found again after a kill.
+        for folder in sorted(found, key=lambda f: any(name in ids for _, name in found[f].names)):
+            with opened(folder, is_dry=False) as store:
+                store.adopt(WITHDRAWN)
+                memory = remembered(store, ids, corpus, known)
                 _forget_beside(workdir, memory)
-                for run in runs:
-                    _mark(Path(run["run"]), run["n_utterances"])
                 forget(store, memory)
-        stores.append(_fields(folder, memory))
-    names = sorted({name for memory in found for name in memory.names})
     asked = {(c, name) for c, name in names if name in ids and (corpus in (None, c) or not c)}
     return {
         "n_forgotten": len(names),
@@ -65,7 +69,8 @@ def forget_utterances(
             if (each, name) not in asked
         ],
         "unknown": sorted({*ids} - {name for _, name in names}),
-        "stores": stores,
+        "n_damaged": n_damaged,
+        "stores": [_fields(folder, memory) for folder, memory in found.items()],
         "runs": runs,
     }
 
@@ -83,6 +88,9 @@ def _fields(folder: Path, memory: Memory) -> dict[str, Any]:
 
 def _forget_beside(workdir: Workdir, memory: Memory) -> None:
     """Take out of the workdir what was remembered of the audio beside the stores."""
+    for folder in (workdir.features, workdir.baselines):  # of runs that were killed
+        for path in folder.glob(f".*{PARTIAL}"):
+            path.unlink(missing_ok=True)
     files = {*hex_of(memory.audio_sha256)}
     AudioHashes(workdir.hashes_file).forget(files, memory.paths, memory.keys)
     forget_vectors(workdir.baselines, {*hex_of(memory.keys)})

@@ -7,7 +7,7 @@ import pytest
 
 from features_cache import forget as module
 from features_cache.compact import compact
-from features_cache.forget import forget, remembered
+from features_cache.forget import forget, recordings, remembered
 from features_cache.store import Store
 from features_cache.verify import verify
 from stages.dataset import select
@@ -95,3 +95,18 @@ def test_a_torn_shard_that_nobody_needs_goes(store: Store) -> None:
     forgotten(store, "aaaa")
     assert traces(store.folder, "aaaa") == []
     assert list(verify(store.folder, full=True)) == []
+
+
+def test_a_recording_goes_under_the_name_that_another_store_has_for_it(
+    store: Store, tmp_path: Path
+) -> None:
+    other = make_store(tmp_path / "other")
+    add(other, new_shard(other, ["qqqq"]), audio_sha256="ab" * 32)
+    add(store, new_shard(store, ["eeee"]), audio_sha256="ab" * 32)
+    add(store, new_shard(store, ["ffff"]), audio_sha256="cd" * 32)
+    known = recordings([other, store], ["qqqq"], None)
+    memory = remembered(reopened(store), ["qqqq"], None, known)
+    assert memory.names == (("c", "eeee"),)
+    forget(reopened(store), memory)
+    assert traces(store.folder, "eeee") == []
+    assert "ffff" in set(Store(store.folder).live()["utterance_id"])

@@ -300,8 +300,13 @@ def _forgotten_lines(done: dict[str, Any], *, is_dry: bool) -> list[str]:
     ]
     if done["stores"]:
         lines.append(
-            "beyond reach: exports, copies of bundles, and pages of nights and runs that name them; "
-            "take them out of the corpus, or the next extraction makes their features again"
+            "beyond reach: exports, copies of bundles, pages of nights and runs that name them, and stores "
+            "that are merged into these; take them out of the corpus, or the next extraction makes their features again"
+        )
+    if done["n_damaged"]:
+        lines.append(
+            f"{done['n_damaged']} damaged files of other stores cannot be looked into; 'emostack store gc "
+            "--yes' removes them"
         )
     return lines or ["nothing to forget"]
 
