@@ -106,12 +106,14 @@ class Model:
     """What a store ought to hold.
 
     `exists` says of a key which decoder made its features, and why there are none; of what a crash has
-    left, `loose`, only the next night takes notice.
+    left, `loose`, only the next night takes notice. `cut` is set by a night that was killed between the
+    catalogue and the snapshot: how many snapshots there were, and whether both had news.
     """
 
     wanted: dict[Name, Row] = field(default_factory=dict)
     exists: dict[Key, tuple[str, str]] = field(default_factory=dict)
     loose: dict[Key, tuple[str, str]] = field(default_factory=dict)
+    cut: tuple[int, bool] = (-1, False)
 
     def adopt(self, withdrawn: set[str]) -> dict[Key, tuple[str, str]]:
         """What exists once somebody has looked at what crashes have left."""
@@ -121,7 +123,7 @@ class Model:
         return {**self.exists, **{k: v for k, v in self.loose.items() if k not in places_}}
 
     def night(self, night: Night, world: "World", wishes: dict[str, Wish], others: set[str],
-              tried: frozenset[Key], ended: str) -> Told:  # fmt: skip
+              tried: frozenset[Key], ended: str, number: int) -> Told:  # fmt: skip
         """Go through a night in which, of all that there was to do, `tried` was tried."""
         before = dict(self.wanted)
         known = self.adopt(world.withdrawn)
@@ -144,9 +146,8 @@ class Model:
         if ended == "crash" or (ended == "signal" and not made):
             self.loose |= made
             return told
+        existed = self.exists
         self.exists, self.loose = {**known, **reasons, **made}, {}
-        if ended == "between":
-            return told
         done = self._settled(rows, world, {**counts, **reasons, **made}, passing)
         news = {
             name
@@ -166,6 +167,11 @@ class Model:
             if is_unreached and name[2] == CLEAN:
                 gone = {n: r for n, r in outgrown.items() if n[:2] == name[:2]}
                 self.wanted |= gone if was is not None and was.status != PENDING else {}
+        if ended == "between":
+            is_news = self.wanted != before and self.exists != existed
+            self.cut = (number, is_news or self.cut == (number, True))
+            self.wanted = before
+            return told
         return dataclasses.replace(told, newly=self._newly(news, done))
 
     def _rows(
@@ -400,8 +406,13 @@ class World:
         kept = {as_key(key) for key in wanted if key}
         for number in held:
             kept |= {*store.read_snapshot(number).rows(["key"])["key"]}
+        is_cut, has_news = model.cut[0] == store.snapshot.number, model.cut[1]
+        is_waiting = store.catalogue.for_snapshot > store.snapshot.number
+        assert is_waiting if is_cut and has_news else is_waiting <= is_cut
         collect(store, held)
-        model.exists = {key: v for key, v in model.exists.items() if as_key(key) in kept}
+        model.exists = {
+            key: v for key, v in model.exists.items() if is_waiting or as_key(key) in kept
+        }
         self.check("main")
 
     def merge(self) -> None:
@@ -462,7 +473,9 @@ class World:
             run = ExtractRun(lock=lock, stop=workers.must_stop)
             done, ended = carry_out(plan, store, workers, run, night)
         tried = frozenset(workers.tried)
-        told = model.night(night, self, wishes, set(elsewhere["utterance_id"]), tried, ended)
+        told = model.night(
+            night, self, wishes, set(elsewhere["utterance_id"]), tried, ended, number
+        )
         assert set(plan.pending["key"]) == {as_key(key) for key in told.pending}
         assert frozenset(plan.gone) == told.gone
         if done is not None:
