@@ -137,9 +137,9 @@ def test_a_catalogue_without_room_leaves_the_one_before_and_the_shard(
     job.extract()
     publish = Store.publish_catalogue
 
-    def without_room(*words: Any) -> None:  # noqa: ANN401
+    def without_room(*words: Any, **how: Any) -> None:  # noqa: ANN401
         ballast.leave(0)
-        publish(*words)
+        publish(*words, **how)
 
     job.manifest = whole
     with monkeypatch.context() as patch:

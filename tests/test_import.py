@@ -252,7 +252,7 @@ def test_other_audio_under_a_known_name_is_told_and_changes_nothing(
     before = Store(there.store_folder(recipe().recipe_id)).stack("u03")
     (given / "SHA256SUMS").unlink()
     with h5py.File(given / "features.h5", "r+") as file:
-        file["key"][3] = "0" * 64
+        file["key"][3] = "1" * 64
         file["features"][:] = 1.0
     done = import_export(there, given, None)
     assert {"u03"} <= {conflict["utterance_id"] for conflict in done["conflicts"]}
