@@ -277,7 +277,8 @@ def read_catalogue(folder: Path, *, whole: bool = False) -> Catalogue:
     folder : of the versions
     whole : read the rows now, and pass over a version whose rows are torn
     """
-    for number in reversed(numbers(folder)):
+    known = numbers(folder)
+    for number in reversed(known):
         path = table_path(folder, number)
         try:
             meta, _ = read_metadata(path)
@@ -295,7 +296,8 @@ def read_catalogue(folder: Path, *, whole: bool = False) -> Catalogue:
             return found
         except (OSError, KeyError, TypeError, AttributeError, pa.ArrowException):
             continue  # `verify` tells of it
-    return Catalogue()
+    # A writer may have removed all that were there: then there are newer ones.
+    return Catalogue() if numbers(folder) == known else read_catalogue(folder, whole=whole)
 
 
 def publish_catalogue(folder: Path, catalogue: Catalogue) -> Catalogue:

@@ -84,7 +84,10 @@ def recordings(stores: Iterable[Store], ids: Collection[str], corpus: str | None
     every = (_rows(store.read_snapshot(n)) for store in stores for n in store.snapshots)
     named = [rows.filter(_is_named(rows, ids, corpus)) for rows in every]
     files = _distinct([from_arrow(rows["audio_sha256"]) for rows in named])
-    return Recordings(audio_sha256=files, keys=_distinct(list(map(_recordings, named))))
+    return Recordings(
+        audio_sha256=files,
+        keys=_distinct([*map(_recordings, named), *(from_arrow(rows["key"]) for rows in named)]),
+    )
 
 
 def remembered(
@@ -113,6 +116,8 @@ def remembered(
     keys = []
     for rows in tables.values():  # other names and views of the same recordings, too
         keys.append(from_arrow(rows.filter(_is_named(rows, ids, corpus))["key"]))
+        every = from_arrow(rows["key"])  # of rows whose file nobody knows, too
+        keys.append(every[find_keys(every, known.keys) >= 0])
         is_near = find_keys(from_arrow(rows["audio_sha256"]), known.audio_sha256) >= 0
         twins = rows.filter(pa.array(is_near))
         keys.append(from_arrow(twins["key"])[find_keys(_recordings(twins), known.keys) >= 0])

@@ -172,13 +172,14 @@ class _Sorting:
     def _doubles(self) -> list[str]:
         """Shards of killed runs whose every key has its features elsewhere."""
         known = self.kept
+        is_there = known.in_shards({p.name for p in self._store.shards_folder.glob("*.h5")})
         found = []
         for name in self._store.orphans():
             content = self._content(name)
             if content is None or content.header.recipe_json != self._store.recipe_json:
                 continue
             at = known.find(keys_of([entry.key for entry in content.entries]))
-            if (at >= 0).all() and known.is_place[at].all():
+            if (at >= 0).all() and is_there[at].all():
                 found.append(name)
         return found
 

@@ -218,6 +218,11 @@ def _labelled(rows: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
     # Of several keys of one name only the youngest's row, the last, can be what the name stands for.
     is_elder = rows[["corpus", "utterance_id", "view"]].duplicated(keep="last").to_numpy()
     at[is_elder] = -1
+    # What a key was made of is not a label: a row of other times would have other features.
+    is_other = (rows["audio_sha256"] != "").to_numpy() & (at >= 0)
+    for name in ("start", "end"):
+        then, now = rows[name].to_numpy(), labels[name].to_numpy()[at]
+        at[is_other & (then != now) & ~(np.isnan(then) & np.isnan(now))] = -1
     columns = [c for c in labels.columns if c not in {*OWN_COLUMNS, "utterance_id"}]
     told = labels[columns].iloc[at].reset_index(drop=True)
     for column in columns:

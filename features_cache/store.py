@@ -80,8 +80,14 @@ class Store:
         self.folder = folder
         self.format, self.recipe_json = read_recipe(folder)
         if self.format == 1:
-            self.snapshot, self.catalogue = format_1.read(folder, snapshot)
-        else:
+            try:
+                self.snapshot, self.catalogue = format_1.read(folder, snapshot)
+            except OSError:
+                if read_recipe(folder)[0] == 1:
+                    raise
+            # A writer may have upgraded it meanwhile.
+            self.format, self.recipe_json = read_recipe(folder)
+        if self.format != 1:
             self.snapshot = read_snapshot(self.snapshots_folder, snapshot).held()
             self.catalogue = read_catalogue(self.catalogue_folder)
         self._open: OrderedDict[str, dict[str, h5py.Dataset]] = OrderedDict()
@@ -99,6 +105,12 @@ class Store:
         """
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "recipe.json").exists():
+            if (folder / format_1.GENERATIONS).is_dir():
+                message = (
+                    f"{folder} has generations and no recipe.json; expected both; run 'emostack store "
+                    "rebuild'"
+                )
+                raise StoreError(message)
             write_recipe(folder, recipe_json)
         store = cls.for_writing(folder)
         if store.recipe_json != recipe_json:
@@ -327,7 +339,9 @@ class Store:
         if not left:
             return
         catalogue, rows = self.catalogue, pa.concat_tables(left.values())
-        stays = catalogue.is_place & ~catalogue.made_by(withdrawn)
+        # An older catalogue, read since the newest is torn, names shards that `gc` has deleted.
+        there = {path.name for path in self.shards_folder.glob("*.h5")}
+        stays = catalogue.in_shards(there) & ~catalogue.made_by(withdrawn)
         is_new = ~np.isin(catalogue.find(from_arrow(rows["key"])), np.flatnonzero(stays))
         catalogue = catalogue.plus(rows.filter(pa.array(is_new)), dict.fromkeys(left, ""))
         # All of the others is there: a compaction or a merge was killed.

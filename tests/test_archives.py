@@ -14,7 +14,7 @@ from features_cache.key_columns import hex_of
 from features_cache.numbered import TableError
 from features_cache.rebuild import rebuild
 from features_cache.snapshot import LIVE, in_parts
-from features_cache.store import Store
+from features_cache.store import Store, StoreError
 from features_cache.verify import verify
 from models.bundle import load_bundle
 from pipeline.night_record import previous_night
@@ -178,6 +178,14 @@ def test_a_torn_older_generation_ends_no_night(folder: Path, number: int) -> Non
     assert live(store) == expected_live(3)
     assert store.snapshots == NUMBERS
     assert {problem.code for problem in verify(folder)} == {"torn_snapshot"}
+
+
+def test_generations_without_a_recipe_are_not_taken_for_an_empty_store(folder: Path) -> None:
+    recipe = (folder / "recipe.json").read_text(encoding="utf-8")
+    (folder / "recipe.json").unlink()
+    with pytest.raises(StoreError, match="run 'emostack store rebuild'"):
+        Store.create(folder, recipe)
+    assert live(rebuild(folder).store) == expected_live(3)
 
 
 def test_the_number_of_a_torn_generation_is_not_given_again(folder: Path) -> None:

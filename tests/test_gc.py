@@ -290,3 +290,21 @@ def test_what_a_killed_run_has_made_stays_until_the_next_one_says_what_it_wanted
     publish(again, again.snapshot.rows())
     collect(again)
     assert not places(reopened(worn)).keys() & {key_of("late"), key_of("later")}
+
+
+@pytest.mark.parametrize("care", [collect, compact, None])
+def test_a_torn_catalogue_after_compaction_and_gc_costs_no_features(
+    worn: Store, care: Callable[[Store], object] | None
+) -> None:
+    """The one before it names shards that are there no more: they are no reason to drop the others."""
+    compact(worn)
+    collect(reopened(worn))
+    before = contents(worn.folder)
+    newest = max(worn.catalogue_folder.glob("*.parquet"))
+    newest.write_bytes(b"PAR1")
+    again = reopened(worn)
+    if care is not None:
+        care(again)
+    again = reopened(worn)
+    again.publish_catalogue(again.catalogue)
+    assert contents(worn.folder) == before

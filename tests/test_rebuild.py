@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -304,3 +305,15 @@ def test_rows_that_are_already_known_are_left_as_they_are(store: Store) -> None:
     done = rebuild(store.folder)
     pd.testing.assert_frame_equal(done.store.snapshot.rows(), before)
     assert done.store.snapshot.number == 3
+
+
+def test_a_manifest_with_other_times_names_other_features(tmp_path: Path) -> None:
+    """A row keeps its times with its key: else it would say that these features are of another range."""
+    store = make_store(tmp_path / "store")
+    add(store, new_shard(store, ["aa", "bb"]), audio_sha256="ab" * 32)
+    rows = store.snapshot.rows()
+    labels = manifest_of(rows).assign(emotion="fear")
+    labels["end"] = labels["end"].mask(labels["utterance_id"] == "aa", 0.5)
+    found = rebuild(store.folder, labels).store.snapshot.rows().set_index("utterance_id")
+    assert np.isnan(found.loc["aa", "end"])
+    assert found["emotion"].to_dict() == {"aa": "joy", "bb": "fear"}
