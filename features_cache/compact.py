@@ -52,13 +52,13 @@ def compact(store: Store, *, shard_bytes: int = SHARD_BYTES) -> Compaction:
     batches = _worthwhile(make_batches(store, wanted, shard_bytes=shard_bytes))
     if not batches:
         return Compaction(n_before=n_before, n_after=n_before)
-    done = rewrite(store, batches)
-    store.publish_catalogue(done.into(catalogue))
+    store.publish_catalogue(rewrite(store, batches, catalogue))
     store.show()
+    new = store.catalogue.shards.keys() - catalogue.shards.keys()
     return Compaction(
         n_before=n_before,
         n_after=len(store.catalogue.shards),
-        n_bytes=sum((store.shards_folder / shard.name).stat().st_size for shard in done.shards),
+        n_bytes=sum((store.shards_folder / name).stat().st_size for name in new),
     )
 
 

@@ -179,8 +179,7 @@ def forget(store: Store, memory: Memory) -> None:
     """
     kept = store.catalogue.without(memory.keys)
     copied = kept.rows.filter(pa.array(kept.in_shards(memory.shards)))
-    done = rewrite(store, make_batches(store, copied))
-    store.publish_catalogue(done.into(kept))
+    store.publish_catalogue(rewrite(store, make_batches(store, copied), kept))
     store.show(again=True)
     for name in memory.shards:
         (store.shards_folder / name).unlink(missing_ok=True)

@@ -89,8 +89,7 @@ def collect(store: Store, keep: Collection[int] = ()) -> int:
     before = _disk_bytes(store.folder.rglob("*"))
     kept = sorting.kept
     copied = kept.rows.filter(pa.array(kept.in_shards(sorting.rewritten)))
-    done = rewrite(store, make_batches(store, copied))
-    store.publish_catalogue(done.into(kept))
+    store.publish_catalogue(rewrite(store, make_batches(store, copied), kept))
     store.show()
     for number in sorting.snapshots:
         table_path(store.snapshots_folder, number).unlink()

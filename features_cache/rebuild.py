@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from features_cache.atomic import PARTIAL, atomic_write
-from features_cache.catalogue import Catalogue
+from features_cache.atomic import atomic_write
+from features_cache.catalogue import SCHEMA, Catalogue
 from features_cache.examiner import Examiner
 from features_cache.format_1 import GENERATIONS
 from features_cache.key_columns import hex_of
 from features_cache.lookup import joined, positions
 from features_cache.repair import mark_damaged, set_aside
-from features_cache.shard import ShardError, ShardHeader
+from features_cache.shard import ShardError
 from features_cache.shard_reading import ShardContent
 from features_cache.snapshot import LIVE, OWN_COLUMNS, as_table, in_parts
 from features_cache.store import Store, StoreError, read_recipe, rows_of_shard, write_recipe
@@ -94,8 +94,7 @@ def rebuild(folder: Path, labels: pd.DataFrame | None = None) -> Rebuilt:
     mark_damaged(store)
     store.show(again=True)
     damaged = [path for path in torn if path is not None]
-    for part in (folder, store.shards_folder, store.catalogue_folder, store.snapshots_folder):
-        damaged += part.glob(f".*{PARTIAL}")
+    damaged += store.stale_partials()
     aside += [set_aside(folder, path) for path in damaged if path.exists()]
     return Rebuilt(store=store, problems=tuple(found.problems), moved=tuple(aside))
 
@@ -105,7 +104,6 @@ class _Found:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._headers: dict[str, ShardHeader] = {}
         self._contents: dict[str, ShardContent] = {}
         self.problems: list[StoreProblem] = []
         with Examiner() as examiner:
@@ -116,7 +114,6 @@ class _Found:
                     self._tell("torn_shard", path.name, str(error))
 
     def _add(self, name: str, content: ShardContent) -> None:
-        self._headers[name] = content.header
         self._contents[name] = content
         damaged = [content.entries[i] for i in sorted(content.damaged)]
         if damaged:
@@ -130,18 +127,18 @@ class _Found:
 
     def leave_out_other_recipes(self, recipe_json: str) -> None:
         """Forget shards that are not of this recipe."""
-        for name in [n for n, h in self._headers.items() if h.recipe_json != recipe_json]:
-            recipe_id = self._headers.pop(name).recipe_id
-            self._contents.pop(name)
+        foreign = [n for n, c in self._contents.items() if c.header.recipe_json != recipe_json]
+        for name in foreign:
+            recipe_id = self._contents.pop(name).header.recipe_id
             self._tell("foreign_shard", name, f"made by recipe {recipe_id}")
 
     def recipe_json(self) -> str:
         """Return the recipe that most shards are of."""
-        return self._most([header.recipe_json for header in self._headers.values()])
+        return self._most([content.header.recipe_json for content in self._contents.values()])
 
     def recipe_id(self) -> str:
         """Return the identity that most shards have for it."""
-        return self._most([header.recipe_id for header in self._headers.values()])
+        return self._most([content.header.recipe_id for content in self._contents.values()])
 
     def catalogue(self, before: Catalogue) -> tuple[Catalogue, dict[str, tuple[str, str]]]:
         """Add all features that can be trusted to a catalogue, the youngest last.
@@ -153,13 +150,12 @@ class _Found:
         """
         names: dict[str, tuple[str, str]] = {}
         rows = [rows_of_shard(name, content) for name, content in self._contents.items()]
-        every = pa.concat_tables([before.rows.slice(0, 0), *rows])
+        every = pa.concat_tables([SCHEMA.empty_table(), *rows])
         found = before.plus(every, dict.fromkeys(self._contents, ""))
         for content in self._contents.values():
-            for i, entry in enumerate(content.entries):
-                if i not in content.damaged:
-                    names.pop(entry.key, None)
-                    names[entry.key] = (entry.utterance_id, entry.view)
+            for entry in content.sound:
+                names.pop(entry.key, None)
+                names[entry.key] = (entry.utterance_id, entry.view)
         return found, names
 
     def _most(self, texts: list[str]) -> str:

@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features_cache.catalogue import Catalogue, catalogue_rows
-from features_cache.key_columns import from_arrow, hex_of, keys_of
+from features_cache.catalogue import Catalogue
+from features_cache.key_columns import from_arrow, hex_of
 from features_cache.shard import (
     SHARD_BYTES,
     PublishedShard,
@@ -28,7 +28,7 @@ from features_cache.shard import (
 from features_cache.shard_checksums import TORN
 from features_cache.shard_reading import blocks, examine, index_of
 from features_cache.snapshot import LIVE
-from features_cache.store import Store
+from features_cache.store import Store, rows_of_shards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,24 +44,6 @@ class Batch:
 
     header: ShardHeader
     places: pd.DataFrame
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rewritten:
-    """What was copied.
-
-    Attributes
-    ----------
-    shards : the new shards
-    rows : of a catalogue, the places in them
-    """
-
-    shards: list[PublishedShard]
-    rows: pa.Table
-
-    def into(self, catalogue: Catalogue) -> Catalogue:
-        """Let a catalogue's rows point at the copies."""
-        return catalogue.plus(self.rows, {shard.name: shard.sha256 for shard in self.shards})
 
 
 def make_batches(store: Store, wanted: pa.Table, *, shard_bytes: int = SHARD_BYTES) -> list[Batch]:
@@ -94,18 +76,19 @@ def make_batches(store: Store, wanted: pa.Table, *, shard_bytes: int = SHARD_BYT
     ]
 
 
-def rewrite(store: Store, batches: Sequence[Batch]) -> Rewritten:
+def rewrite(store: Store, batches: Sequence[Batch], catalogue: Catalogue) -> Catalogue:
     """Write new shards; if one cannot be written or read, none stays.
 
     Parameters
     ----------
     store : whose lock the caller holds
     batches : from `make_batches`
+    catalogue : whose rows are to point at the copies
 
     Returns
     -------
-    Rewritten
-        The new shards are on disk; no catalogue names them yet.
+    Catalogue
+        The new shards are on disk; it names them, and has yet to be published.
 
     Raises
     ------
@@ -118,8 +101,9 @@ def rewrite(store: Store, batches: Sequence[Batch]) -> Rewritten:
             written.append(_write(store, batch))
             undo.callback((store.shards_folder / written[-1].name).unlink)
         undo.pop_all()
-    moved = [_moved(batch, shard) for batch, shard in zip(batches, written, strict=True)]
-    return Rewritten(shards=written, rows=pa.concat_tables([catalogue_rows(keys_of([])), *moved]))
+    makers = [name for batch in batches for name in batch.places["made_by"]]
+    rows = rows_of_shards(written, makers)
+    return catalogue.plus(rows, {shard.name: shard.sha256 for shard in written})
 
 
 def _with_names(store: Store, wanted: pa.Table) -> pd.DataFrame:
@@ -195,13 +179,3 @@ def _copy(file: h5py.File, places: pd.DataFrame, writer: ShardWriter) -> None:
             view=entry.view,
             expected=digests[i].tobytes(),
         )
-
-
-def _moved(batch: Batch, shard: PublishedShard) -> pa.Table:
-    return catalogue_rows(
-        keys_of(batch.places["key"]),
-        shard=shard.name,
-        row_start=[entry.row_start for entry in shard.entries],
-        row_end=[entry.row_end for entry in shard.entries],
-        made_by=batch.places["made_by"].tolist(),
-    )

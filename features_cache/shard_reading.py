@@ -76,6 +76,11 @@ class ShardContent:
     entries: tuple[ShardEntry, ...]
     damaged: frozenset[int]
 
+    @property
+    def sound(self) -> tuple[ShardEntry, ...]:
+        """Those that are not damaged."""
+        return tuple(e for i, e in enumerate(self.entries) if i not in self.damaged)
+
 
 def open_shard(path: Path) -> h5py.File:
     """Open a published shard for reading.

@@ -362,10 +362,14 @@ class Store:
             return None
         return rows_of_shard(name, content)
 
+    def stale_partials(self) -> list[Path]:
+        """Files that dead writers left unfinished."""
+        folders = (self.folder, self.shards_folder, self.catalogue_folder, self.snapshots_folder)
+        return [path for folder in folders for path in folder.glob(f".*{PARTIAL}")]
+
     def remove_stale_partials(self) -> list[str]:
         """Delete what dead writers left unfinished."""
-        folders = (self.folder, self.shards_folder, self.catalogue_folder, self.snapshots_folder)
-        stale = [path for folder in folders for path in folder.glob(f".*{PARTIAL}")]
+        stale = self.stale_partials()
         for path in stale:
             path.unlink(missing_ok=True)
         return [path.name for path in stale]
@@ -495,18 +499,12 @@ def _odd_recipe(file: Path, seen: str) -> str:
 
 def rows_of_shard(name: str, content: ShardContent) -> pa.Table:
     """Make the catalogue's rows of what is sound in a shard."""
-    entries = [e for i, e in enumerate(content.entries) if i not in content.damaged]
-    return catalogue_rows(
-        keys_of([entry.key for entry in entries]),
-        shard=name,
-        row_start=[entry.row_start for entry in entries],
-        row_end=[entry.row_end for entry in entries],
-        made_by=content.header.decoder,
-    )
+    shard = PublishedShard(name=name, sha256="", entries=content.sound)
+    return rows_of_shards([shard], content.header.decoder)
 
 
-def rows_of_shards(shards: Iterable[PublishedShard], made_by: str = "") -> pa.Table:
-    """Make the catalogue's rows of shards that have just been written."""
+def rows_of_shards(shards: Iterable[PublishedShard], made_by: Sequence[str] | str = "") -> pa.Table:
+    """Make the catalogue's rows of shards; who made them may be said once, or for each entry."""
     pairs = [(entry, shard.name) for shard in shards for entry in shard.entries]
     return catalogue_rows(
         keys_of([entry.key for entry, _ in pairs]),

@@ -106,7 +106,7 @@ def test_a_compaction_that_dies_loses_nothing(
         if what == "publish":
             patch.setattr(nights, "publish_catalogue", die)
         else:
-            patch.setattr("features_cache.rewrite._moved", die)
+            patch.setattr("features_cache.rewrite.rows_of_shards", die)
         with pytest.raises(KeyboardInterrupt):
             compact(nights)
     assert contents(nights.folder) == before
