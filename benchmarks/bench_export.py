@@ -22,8 +22,9 @@ import pandas as pd
 
 from benchmarks.child import cost_of
 from features_cache.keys import content_key
+from features_cache.numbered import in_parts
 from features_cache.shard import SHARD_BYTES, PublishedShard, ShardHeader, ShardWriter
-from features_cache.snapshot import LIVE, as_table, in_parts
+from features_cache.snapshot import LIVE, as_table
 from features_cache.store import Store, rows_of_shards
 from pipeline.workdir import Workdir
 from stages.manifest import complete, write_manifest

@@ -30,9 +30,10 @@ from numpy.typing import NDArray
 
 from benchmarks.child import print_table, ratio
 from features_cache.keys import CLEAN, content_key
+from features_cache.numbered import in_parts
 from features_cache.shard import CHUNK_BYTES, SHARD_BYTES, PublishedShard, ShardHeader, ShardWriter
 from features_cache.shard_file import ShardFile
-from features_cache.snapshot import LIVE, as_table, in_parts
+from features_cache.snapshot import LIVE, as_table
 from features_cache.store import Store, rows_of_shards
 from stages.dataset import load_dataset, select
 from stages.frontend.views.table import view

@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features_cache.key_columns import KEY, Keys, find_keys, from_arrow, to_arrow
+from features_cache.lookup import coded, plain
 from features_cache.numbered import (
-    ROW_GROUP,
+    in_parts,
     numbers,
     read_metadata,
     table_path,
@@ -124,10 +125,8 @@ class Catalogue:
         both = [each.select(["shard", "row_start", "row_end"]) for each in (rows, nowhere)]
         found = pa.concat_tables(both).unify_dictionaries()
         found = found.take(pa.array(np.where(at < 0, len(rows), at))).combine_chunks()
-        shard = found["shard"].combine_chunks()
-        names = shard.dictionary.to_pylist()
         return Places(
-            shard=pd.Categorical.from_codes(np.asarray(shard.indices), names),
+            shard=pd.Categorical.from_codes(*coded(found["shard"])),
             row_start=np.asarray(found["row_start"]),
             row_end=np.asarray(found["row_end"]),
             keys=keys,
@@ -170,7 +169,8 @@ class Catalogue:
 
     def only(self, mask: Mask) -> "Catalogue":
         """Leave out rows."""
-        return self if mask.all() else self.with_rows(self.rows.filter(pa.array(mask)))
+        rows = self.rows
+        return self if mask.all() else replace(self, _rows=rows.filter(pa.array(mask)), _file=None)
 
     def without(self, keys: Keys) -> "Catalogue":
         """Leave out some keys."""
@@ -178,10 +178,6 @@ class Catalogue:
         at = self.find(keys)
         mask[at[at >= 0]] = False
         return self.only(mask)
-
-    def with_rows(self, rows: pa.Table) -> "Catalogue":
-        """Give it other rows, sorted; nothing else changes until it is published."""
-        return replace(self, _rows=rows, _file=None)
 
     def with_retired(self, names: Collection[str]) -> "Catalogue":
         """Let it know of shards that no row names."""
@@ -225,11 +221,9 @@ class Catalogue:
 
     def has_rows_of(self, other: "Catalogue") -> bool:
         """Whether the rows of another one say the same."""
-        pair = self.rows, other.rows
-        return len(pair[0]) == len(pair[1]) and all(
-            _plain(pair[0].slice(i, ROW_GROUP)).equals(_plain(pair[1].slice(i, ROW_GROUP)))
-            for i in range(0, len(pair[0]), ROW_GROUP)
-        )
+        pairs = zip(in_parts(self.rows), in_parts(other.rows), strict=False)
+        is_same = (plain(mine).equals(plain(theirs)) for mine, theirs in pairs)
+        return len(self.rows) == len(other.rows) and all(is_same)
 
     def named_shards(self) -> set[str]:
         """Names of the shards that rows name."""
@@ -310,7 +304,6 @@ def publish_catalogue(folder: Path, catalogue: Catalogue) -> Catalogue:
     """
     known = numbers(folder)
     number = (known or [0])[-1] + 1
-    rows = catalogue.rows
     meta = {
         "format": 2,
         "number": number,
@@ -319,26 +312,13 @@ def publish_catalogue(folder: Path, catalogue: Catalogue) -> Catalogue:
         "retired": sorted(catalogue.retired),
         "for_snapshot": catalogue.for_snapshot,
     }
-    parts = (rows.slice(i, ROW_GROUP) for i in range(0, max(1, len(rows)), ROW_GROUP))
     codes = [each.name for each in SCHEMA if each.type == _CODES]
-    write_table(table_path(folder, number), parts, meta, repeated=codes)
+    write_table(table_path(folder, number), in_parts(catalogue.rows), meta, repeated=codes)
     for old in known[: len(known) + 1 - KEPT]:
         table_path(folder, old).unlink(missing_ok=True)
     return replace(catalogue, number=number)
 
 
-def _plain(rows: pa.Table) -> pa.Table:
-    """Write codes out: the same texts may have other codes."""
-    kinds = [
-        (n, pa.string() if kind == _CODES else kind)
-        for n, kind in zip(SCHEMA.names, SCHEMA.types, strict=True)
-    ]
-    return rows.cast(pa.schema(kinds)).combine_chunks()
-
-
 def _is_in(column: pa.ChunkedArray, texts: Collection[str]) -> Mask:
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):  # an empty one stays in chunks
-        array = array.chunk(0) if array.num_chunks else pa.array([], _CODES)
-    is_one = np.array([text in texts for text in array.dictionary.to_pylist()], bool)
-    return np.asarray(is_one[np.asarray(array.indices)] if len(array) else np.zeros(0, bool))
+    codes, known = coded(column)
+    return np.array([text in texts for text in known], bool)[codes]

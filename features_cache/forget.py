@@ -24,12 +24,12 @@ from features_cache.key_columns import (
     hex_of,
     keys_of,
 )
-from features_cache.numbered import numbers, table_path
+from features_cache.numbered import in_parts, numbers, table_path
 from features_cache.repair import DAMAGED_FOLDER
 from features_cache.rewrite import make_batches, rewrite
 from features_cache.shard import ShardEntry, ShardError
 from features_cache.shard_reading import examine
-from features_cache.snapshot import Snapshot, in_parts, write_snapshot
+from features_cache.snapshot import Snapshot, write_snapshot
 from features_cache.store import Store
 
 

@@ -17,6 +17,7 @@ from features_cache.catalogue import Catalogue, catalogue_rows, publish_catalogu
 from features_cache.key_columns import NO_KEY, keys_of
 from features_cache.numbered import (
     TableError,
+    in_parts,
     numbers,
     read_columns,
     read_metadata,
@@ -32,7 +33,6 @@ from features_cache.snapshot import (
     Snapshot,
     as_frame,
     as_table,
-    in_parts,
     read_snapshot,
     write_snapshot,
 )

@@ -1,4 +1,4 @@
-"""Finding texts among texts, a whole column at a time: a million cost a third of a second."""
+"""Columns of texts, found among others a whole column at a time: a million cost a third of a second."""
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,29 @@ def positions(wanted: pd.Series | pa.Array, known: pd.Series | pa.Array) -> NDAr
         return np.full(len(wanted), -1, np.int64)
     found = pc.index_in(_array(wanted), value_set=_array(known))
     return np.asarray(pc.fill_null(found, -1)).astype(np.int64)
+
+
+def coded(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:
+    """Read a column of few different texts: a code per row, and the texts.
+
+    Examples
+    --------
+    >>> codes, texts = coded(pa.chunked_array([["b", "a"], ["b"]]))
+    >>> codes.tolist(), texts
+    ([0, 1, 0], ['b', 'a'])
+    """
+    if not len(column):
+        return np.zeros(0, np.int32), []
+    is_coded = pa.types.is_dictionary(column.type)
+    array = (column if is_coded else column.dictionary_encode()).combine_chunks()
+    return np.asarray(array.indices, np.int32), array.dictionary.to_pylist()
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """Write the codes of repeated texts out: the same texts may have other codes."""
+    texts = pa.large_string()
+    kinds = [texts if pa.types.is_dictionary(each.type) else each.type for each in table.schema]
+    return table.cast(pa.schema(list(zip(table.column_names, kinds, strict=True))))
 
 
 def joined(*columns: pd.Series) -> pd.Series:

@@ -19,10 +19,11 @@ from features_cache.atomic import partial_path, publish
 from features_cache.catalogue import Catalogue
 from features_cache.key_columns import hex_of, keys_of
 from features_cache.keys import file_sha256
-from features_cache.lookup import joined, positions
+from features_cache.lookup import coded, joined, positions
+from features_cache.numbered import in_parts
 from features_cache.shard import PublishedShard, ShardError, new_shard_name
 from features_cache.shard_reading import read_checksums
-from features_cache.snapshot import LIVE, NOT_LABELS, ORDER, PENDING, as_table, in_parts
+from features_cache.snapshot import LIVE, NOT_LABELS, ORDER, PENDING, as_table
 from features_cache.store import Store, StoreError
 
 _WORDS = {
@@ -181,11 +182,10 @@ class _Places:
         """Mine, with what comes in, under the names that the shards have here."""
         rows = self._theirs.only(self._comes).rows
         names = self._here | {name: shard.name for name, shard in adopted.items()}
-        shard = rows["shard"].combine_chunks()
-        if len(rows):
-            texts = pa.array([names.get(t, t) for t in shard.dictionary.to_pylist()], pa.string())
-            renamed = pa.DictionaryArray.from_arrays(shard.indices, texts)
-            rows = rows.set_column(rows.column_names.index("shard"), "shard", renamed)
+        codes, shards = coded(rows["shard"])
+        texts = pa.array([names.get(name, name) for name in shards], pa.string())
+        renamed = pa.DictionaryArray.from_arrays(pa.array(codes), texts)
+        rows = rows.set_column(rows.column_names.index("shard"), "shard", renamed)
         return self._mine.plus(rows, {each.name: each.sha256 for each in adopted.values()})
 
 

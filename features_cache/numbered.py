@@ -147,6 +147,11 @@ def write_table(
             writer.write_table(part, row_group_size=ROW_GROUP)
 
 
+def in_parts(table: pa.Table) -> Iterable[pa.Table]:
+    """Cut a sorted table into the parts that are written at a time; an empty one is one part."""
+    return (table.slice(i, ROW_GROUP) for i in range(0, max(1, len(table)), ROW_GROUP))
+
+
 def _without_unused_words(part: pa.Table) -> pa.Table:
     """Leave out words that no row has any more: a dictionary would keep them in the file."""
     for i, column in enumerate(part.columns):

@@ -19,10 +19,11 @@ from features_cache.examiner import Examiner
 from features_cache.format_1 import GENERATIONS
 from features_cache.key_columns import hex_of
 from features_cache.lookup import joined, positions
+from features_cache.numbered import in_parts
 from features_cache.repair import mark_damaged, set_aside
 from features_cache.shard import ShardError
 from features_cache.shard_reading import ShardContent
-from features_cache.snapshot import LIVE, OWN_COLUMNS, as_table, in_parts
+from features_cache.snapshot import LIVE, OWN_COLUMNS, as_table
 from features_cache.store import Store, StoreError, read_recipe, rows_of_shard, write_recipe
 from features_cache.verify import StoreProblem, open_whole, torn_tables
 

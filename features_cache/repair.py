@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from features_cache.atomic import sync_file
 from features_cache.catalogue import Catalogue
 from features_cache.key_columns import Keys, from_arrow, keys_of
+from features_cache.numbered import in_parts
 from features_cache.rewrite import make_batches, rewrite
-from features_cache.snapshot import DAMAGED, LIVE, in_parts
+from features_cache.snapshot import DAMAGED, LIVE
 from features_cache.store import Store
 from features_cache.verify import StoreProblem
 

@@ -21,7 +21,6 @@ import pyarrow as pa
 
 from features_cache.key_columns import KEY, from_arrow, hex_of, keys_of, to_arrow
 from features_cache.numbered import (
-    ROW_GROUP,
     TableError,
     numbers,
     open_table,
@@ -279,11 +278,6 @@ def write_snapshot(
     path = table_path(folder, snapshot.number)
     write_table(path, parts, meta, repeated=REPEATED, exclusive=exclusive)
     return read_snapshot(folder, snapshot.number)
-
-
-def in_parts(table: pa.Table) -> Iterable[pa.Table]:
-    """Cut a sorted table into the parts that are written at a time; an empty one is one part."""
-    return (table.slice(i, ROW_GROUP) for i in range(0, max(1, len(table)), ROW_GROUP))
 
 
 def _kind(name: str) -> pa.DataType:

@@ -33,7 +33,7 @@ from features_cache.catalogue import Catalogue, catalogue_rows, publish_catalogu
 from features_cache.index_file import index_numbers, write_index_file
 from features_cache.key_columns import KEY, from_arrow, hex_of, keys_of
 from features_cache.keys import CLEAN, file_sha256
-from features_cache.numbered import numbers
+from features_cache.numbered import in_parts, numbers
 from features_cache.places import Place, Places
 from features_cache.shard import PublishedShard, ShardError, open_shard
 from features_cache.shard_reading import ShardContent, examine
@@ -41,7 +41,6 @@ from features_cache.snapshot import (
     LIVE,
     Snapshot,
     as_frame,
-    in_parts,
     publish_snapshot,
     read_snapshot,
 )

@@ -10,8 +10,9 @@ from features_cache.consolidated_reading import (
     open_consolidated,
 )
 from features_cache.keys import CLEAN, file_sha256
+from features_cache.numbered import in_parts
 from features_cache.shard import SHARD_BYTES, PublishedShard, ShardHeader, ShardWriter
-from features_cache.snapshot import LIVE, as_table, in_parts
+from features_cache.snapshot import LIVE, as_table
 from features_cache.store import Store, rows_of_shards
 from stages.manifest import COLUMNS, complete, validate
 from stages.manifest_checks import raise_for

@@ -1,6 +1,6 @@
 """What comes of a plan: what exists now, and the next snapshot."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from features_cache.catalogue import Catalogue, catalogue_rows
 from features_cache.key_columns import find_keys, from_arrow, keys_of, to_arrow
+from features_cache.lookup import plain
 from features_cache.numbered import ROW_GROUP
 from features_cache.snapshot import (
-    KEY_COLUMNS,
     LIVE,
     ORDER,
     OWN_COLUMNS,
@@ -174,7 +174,7 @@ def snapshot_parts(found: Outcome) -> Iterator[pa.Table]:
         "view": pa.chunked_array([views.take(pa.array(rows.view[own]))]),
     }
     order = pc.sort_indices(
-        pa.concat_tables([pa.table(sorted_by), _texts(theirs.select(ORDER))]),
+        pa.concat_tables([pa.table(sorted_by), plain(theirs.select(ORDER))]),
         sort_keys=[(name, "ascending") for name in ORDER],
     ).to_numpy()
     del sorted_by
@@ -191,7 +191,7 @@ def snapshot_parts(found: Outcome) -> Iterator[pa.Table]:
             "status": pa.array(found.settled.status[which], pa.large_string()),
             "message": pa.array(found.settled.message[which], pa.large_string()),
         }
-        others = _texts(theirs.take(pa.array(group[~is_own] - len(own))))
+        others = plain(theirs.take(pa.array(group[~is_own] - len(own))))
         both = pa.concat_tables([pa.table(columns), others.select(list(columns))])
         place = np.concatenate([np.flatnonzero(is_own), np.flatnonzero(~is_own)])
         yield both.take(pa.array(np.argsort(place))).combine_chunks()
@@ -252,17 +252,6 @@ def _columns(plan: Plan) -> list[str]:
 def _plain(column: pd.Series) -> pa.Array:
     kind = pa.float64() if column.name in ("start", "end") else pa.large_string()
     return pa.array(column, kind)
-
-
-def _texts(table: pa.Table) -> pa.Table:
-    """Give dictionaries of texts, and columns that are not there, the form of plain texts."""
-    columns: Mapping[str, pa.ChunkedArray] = {
-        name: table[name]
-        if name in (*KEY_COLUMNS, "start", "end") and not pa.types.is_large_string(table[name].type)
-        else table[name].cast(pa.large_string())
-        for name in table.column_names
-    }
-    return pa.table(columns)
 
 
 def _blank(which: Rows) -> pa.Array:

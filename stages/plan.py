@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from features_cache.catalogue import Catalogue
 from features_cache.key_columns import BLOCK, NO_KEY, Keys, find_keys, from_arrow, hex_of
 from features_cache.keys import CLEAN
+from features_cache.lookup import coded
 from features_cache.snapshot import LIVE, NOT_LABELS, PENDING, Snapshot
 from stages.frontend.decoder import WITHDRAWN
 from stages.frontend.views.view import View
@@ -241,9 +242,8 @@ def texts_before(before: Snapshot, name: str, rows: Rows) -> Texts:
     found = np.full(len(rows), "", object)
     known = np.flatnonzero(rows >= 0)
     if len(known):
-        column = before.table([name])[name]
-        codes = column.take(pa.array(rows[known])).dictionary_encode().combine_chunks()
-        found[known] = np.array(codes.dictionary.to_pylist(), object)[np.asarray(codes.indices)]
+        codes, texts = coded(before.table([name])[name].take(pa.array(rows[known])))
+        found[known] = np.array(texts, object)[codes]
     return found
 
 

@@ -26,7 +26,7 @@ from features_cache.key_columns import (
     keys_of,
 )
 from features_cache.keys import CLEAN
-from features_cache.lookup import positions
+from features_cache.lookup import coded, positions
 from features_cache.snapshot import Snapshot
 from stages.frontend.views.table import known_view
 from stages.frontend.views.view import View
@@ -125,8 +125,8 @@ class _Matching:
     ) -> None:
         self._manifest, self._before = manifest, before
         self._ids = before.table(["utterance_id"])["utterance_id"].combine_chunks()
-        self._corpus, self._corpora = _codes(before, "corpus")
-        self._view, self._views = _codes(before, "view")
+        self._corpus, self._corpora = coded(before.table(["corpus"])["corpus"])
+        self._view, self._views = coded(before.table(["view"])["view"])
         # One column after the other: all at once would be there twice.
         self._key = from_arrow(before.table(["key"])["key"])
         self._sha256 = from_arrow(before.table(["audio_sha256"])["audio_sha256"])
@@ -302,15 +302,6 @@ class _Matching:
             is_named = positions(ids, self._manifest["utterance_id"]) >= 0
             is_kept[bare] = ~(is_wanted | is_named)
         return np.flatnonzero(is_kept)
-
-
-def _codes(before: Snapshot, name: str) -> tuple[NDArray[np.int32], list[str]]:
-    """Read a column of few different texts: a code per row, and the texts."""
-    column = before.table([name])[name]
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    array = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    return np.asarray(array.indices, np.int32), array.dictionary.to_pylist()
 
 
 def _picked(values: Rows, at: Rows) -> Rows:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from features_cache.catalogue import catalogue_rows
 from features_cache.key_columns import hex_of, keys_of
+from features_cache.numbered import in_parts
 from features_cache.places import Place
 from features_cache.shard import PublishedShard, ShardHeader, ShardWriter
-from features_cache.snapshot import as_table, in_parts
+from features_cache.snapshot import as_table
 from features_cache.store import Store, rows_of_shards
 
 RECIPE_ID = "0123456789abcdef"

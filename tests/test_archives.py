@@ -11,9 +11,9 @@ import pytest
 
 from features_cache import format_1
 from features_cache.key_columns import hex_of
-from features_cache.numbered import TableError
+from features_cache.numbered import TableError, in_parts
 from features_cache.rebuild import rebuild
-from features_cache.snapshot import LIVE, in_parts
+from features_cache.snapshot import LIVE
 from features_cache.store import Store, StoreError
 from features_cache.verify import verify
 from models.bundle import load_bundle

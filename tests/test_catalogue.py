@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features_cache import catalogue as catalogue_module
+from features_cache import numbered
 from features_cache.catalogue import (
     FEW,
     SCHEMA,
@@ -71,7 +72,7 @@ def found(where: Places) -> list[tuple[str, int, int]]:
 @pytest.fixture
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a row group hold four rows."""
-    monkeypatch.setattr(catalogue_module, "ROW_GROUP", 4)
+    monkeypatch.setattr(numbered, "ROW_GROUP", 4)
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_places_are_the_same_from_the_file_and_from_memory(
     folder = tmp_path_factory.mktemp("catalogues")
     memory = catalogue_of(known)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catalogue_module, "ROW_GROUP", n)
+        patch.setattr(numbered, "ROW_GROUP", n)
         publish_catalogue(folder, memory)
     sought = np.append(keys(wanted), np.array([NO_KEY], KEY))
     expected = [known.get(i, ("", 0, 0, ""))[:3] for i in wanted] + [("", 0, 0)]

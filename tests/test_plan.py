@@ -15,8 +15,9 @@ import pytest
 from features_cache.audio_hashes import AudioHashes, FileState
 from features_cache.catalogue import Catalogue
 from features_cache.key_columns import keys_of
+from features_cache.numbered import in_parts
 from features_cache.shard import PublishedShard, ShardEntry
-from features_cache.snapshot import ORDER, Snapshot, as_table, in_parts, publish_snapshot
+from features_cache.snapshot import ORDER, Snapshot, as_table, publish_snapshot
 from stages.extract import MostlyBrokenError, refuse_vanished
 from stages.manifest import audio_paths, complete
 from stages.next_snapshot import Made, differs, outcome, snapshot_parts

@@ -12,14 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features_cache import numbered, snapshot
-from features_cache.numbered import TableError, read_metadata, table_path
+from features_cache.numbered import TableError, in_parts, read_metadata, table_path
 from features_cache.snapshot import (
     ORDER,
     OWN_COLUMNS,
     Snapshot,
     as_frame,
     as_table,
-    in_parts,
     publish_snapshot,
     read_snapshot,
 )
@@ -66,7 +65,7 @@ def test_rows_come_back_sorted_and_as_they_were(
 ) -> None:
     folder = tmp_path_factory.mktemp("snapshots")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(snapshot, "ROW_GROUP", n)
+        patch.setattr(numbered, "ROW_GROUP", n)
         published = publish(folder, pd.DataFrame(rows, columns=list(rows[0])))
     again = read_snapshot(folder)
     assert again == published
@@ -141,7 +140,7 @@ def test_what_a_snapshot_says_of_itself_comes_back(tmp_path: Path) -> None:
 def test_one_utterance_is_found_by_the_row_groups_statistics(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "ROW_GROUP", 4)
+    monkeypatch.setattr(numbered, "ROW_GROUP", 4)
     published = publish(tmp_path, frame(*(f"u{i:02}" for i in range(40))))
     tear_rows(table_path(tmp_path, 1), groups=(0, 9))
     assert published.rows(["utterance_id"], utterance_id="u20")["utterance_id"].tolist() == ["u20"]
@@ -194,7 +193,6 @@ def test_two_writers_cannot_publish_one_number(
 def test_a_table_of_many_rows_is_cut_into_row_groups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "ROW_GROUP", 4)
     monkeypatch.setattr(numbered, "ROW_GROUP", 4)
     publish(tmp_path, frame(*"abcdefghij"))
     footer = pq.read_metadata(table_path(tmp_path, 1))
