@@ -33,6 +33,7 @@ from features_cache.snapshot import (
     Snapshot,
     as_frame,
     as_table,
+    newest_whole,
     read_snapshot,
     write_snapshot,
 )
@@ -68,19 +69,11 @@ class GenerationSnapshot(Snapshot):
 
 def read(folder: Path, number: int | None) -> tuple[Snapshot, Catalogue]:
     """Read one generation, by default the newest, and what that and the newest know to exist."""
-    snapshot = read_generation(folder / GENERATIONS, number).held()
-    recent = {each.number: each for each in (_newest_whole(folder), snapshot) if each.number}
+    generations = folder / GENERATIONS
+    snapshot = read_generation(generations, number).held()
+    newest = newest_whole(generations, functools.partial(read_generation, generations))
+    recent = {each.number: each for each in (newest, snapshot) if each.number}
     return snapshot, catalogue_of(folder, list(recent.values()))
-
-
-def _newest_whole(folder: Path) -> Snapshot:
-    for number in reversed(numbers(folder / GENERATIONS)):
-        try:
-            read_table(table_path(folder / GENERATIONS, number))
-            return read_generation(folder / GENERATIONS, number)
-        except TableError:  # `verify` tells of it
-            continue
-    return Snapshot()
 
 
 def read_generation(folder: Path, number: int | None = None) -> Snapshot:
@@ -129,22 +122,21 @@ def _reasons_and_places(rows: pa.Table, there: set[str]) -> pa.Table:
         ["shard", "row_start", "row_end", "status", "reason", "message"]
     ).to_pandas()
     keys = keys_of(rows["key"].to_pylist())
-    is_known, is_place = keys != NO_KEY, frame["shard"].isin(there).to_numpy()
+    is_known = keys != NO_KEY
+    is_place = is_known & frame["shard"].isin(there).to_numpy()
     is_gone = (frame["status"] == _GONE).to_numpy()
-    is_reason = (frame["status"] == _QUARANTINED).to_numpy() & ~is_place
+    is_reason = is_known & (frame["status"] == _QUARANTINED).to_numpy() & ~is_place
     is_reason &= ~frame["reason"].isin(TRANSIENT).to_numpy()
-    places = [
-        catalogue_rows(
-            keys[mask],
-            shard=frame.loc[mask, "shard"].tolist(),
-            row_start=frame.loc[mask, "row_start"].tolist(),
-            row_end=frame.loc[mask, "row_end"].tolist(),
-        )
-        for mask in (is_known & is_place & is_gone, is_known & is_place & ~is_gone)
-    ]
-    mask = is_known & is_reason
-    reason, message = (frame.loc[mask, name].tolist() for name in ("reason", "message"))
-    return pa.concat_tables([catalogue_rows(keys[mask], reason=reason, message=message), *places])
+    place = ("shard", "row_start", "row_end")
+    parts = (
+        (is_reason, ("reason", "message")),
+        (is_place & is_gone, place),
+        (is_place & ~is_gone, place),
+    )
+    return pa.concat_tables(
+        catalogue_rows(keys[mask], **{name: frame.loc[mask, name].tolist() for name in names})
+        for mask, names in parts
+    )
 
 
 def upgrade(folder: Path, *, passing_over_torn: bool) -> None:

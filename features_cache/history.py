@@ -1,6 +1,6 @@
 """What has happened to one utterance, snapshot by snapshot."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -33,12 +33,7 @@ def last_rows(store: Store, utterance_id: str) -> tuple[Snapshot, pd.DataFrame]:
     (Snapshot, DataFrame)
         Without one, the newest snapshot and no rows.
     """
-    for number in reversed(store.snapshots):
-        try:
-            snapshot = store.read_snapshot(number)
-            rows = snapshot.rows(utterance_id=utterance_id)
-        except TableError:  # `verify` tells of it
-            continue
+    for snapshot, rows in _rows_of(store, reversed(store.snapshots), utterance_id):
         if len(rows):
             return snapshot, rows
     return store.snapshot, store.snapshot.rows(utterance_id=utterance_id)
@@ -53,22 +48,26 @@ def history(store: Store, row: pd.Series) -> Iterator[Event]:
     row : one row of it, whose corpus, utterance_id and view say who is meant
     """
     before = None
-    for number in store.snapshots:
-        try:
-            snapshot = store.read_snapshot(number)
-            now = _row_of(snapshot, row)
-        except TableError:
-            continue
+    for snapshot, rows in _rows_of(store, store.snapshots, row["utterance_id"], row["view"]):
+        rows = rows[rows["corpus"] == row["corpus"]]
+        now = None if rows.empty else rows.iloc[0]
         what = _change(before, now)
         if what:
-            yield Event(snapshot=number, created=snapshot.created, what=what)
+            yield Event(snapshot=snapshot.number, created=snapshot.created, what=what)
         before = now
 
 
-def _row_of(snapshot: Snapshot, row: pd.Series) -> pd.Series | None:
-    rows = snapshot.rows(utterance_id=row["utterance_id"], view=row["view"])
-    rows = rows[rows["corpus"] == row["corpus"]]
-    return None if rows.empty else rows.iloc[0]
+def _rows_of(
+    store: Store, numbers: Iterable[int], utterance_id: str, view: str | None = None
+) -> Iterator[tuple[Snapshot, pd.DataFrame]]:
+    """Read the rows of one name from those of some snapshots that are whole."""
+    for number in numbers:
+        try:
+            snapshot = store.read_snapshot(number)
+            rows = snapshot.rows(utterance_id=utterance_id, view=view)
+        except TableError:  # `verify` tells of it
+            continue
+        yield snapshot, rows
 
 
 def _change(before: pd.Series | None, now: pd.Series | None) -> str:

@@ -17,7 +17,7 @@ from features_cache.catalogue import Catalogue
 from features_cache.key_columns import Keys, from_arrow, keys_of
 from features_cache.numbered import in_parts
 from features_cache.rewrite import make_batches, rewrite
-from features_cache.snapshot import DAMAGED, LIVE
+from features_cache.snapshot import DAMAGED, is_live
 from features_cache.store import Store
 from features_cache.verify import StoreProblem
 
@@ -108,19 +108,15 @@ def salvage(store: Store, damage: Damage) -> Salvage:
 def mark_damaged(store: Store) -> None:
     """Publish a snapshot in which live rows without features are `DAMAGED`, if there are any."""
     rows = store.snapshot.table()
-    status = rows["status"].cast(pa.large_string())
-    is_live = np.asarray(pc.equal(status, LIVE).combine_chunks(), bool)
     places = store.catalogue.places(from_arrow(rows["key"]))
-    is_lost = pa.chunked_array([is_live & ~places.is_there])
-    if not pc.any(is_lost).as_py():
+    is_lost = is_live(rows) & ~places.is_there
+    if not is_lost.any():
         return
-    message = pc.if_else(
-        is_lost, "its features were damaged in the store", rows["message"].cast(pa.large_string())
-    )
-    rows = rows.set_column(
-        rows.column_names.index("status"), "status", pc.if_else(is_lost, DAMAGED, status)
-    )
-    rows = rows.set_column(rows.column_names.index("message"), "message", message)
+    message = "its features were damaged in the store"
+    for name, text in (("status", DAMAGED), ("message", message)):
+        texts = rows[name].cast(pa.large_string())
+        told = pc.if_else(pa.chunked_array([is_lost]), text, texts)
+        rows = rows.set_column(rows.column_names.index(name), name, told)
     store.publish_snapshot(in_parts(rows), store.recipe_id)
 
 

@@ -27,7 +27,7 @@ from features_cache.shard import (
 )
 from features_cache.shard_checksums import TORN
 from features_cache.shard_reading import blocks, examine, index_of
-from features_cache.snapshot import LIVE
+from features_cache.snapshot import is_live
 from features_cache.store import Store, rows_of_shards
 
 
@@ -115,7 +115,7 @@ def _with_names(store: Store, wanted: pa.Table) -> pd.DataFrame:
         {
             "key": hex_of(from_arrow(names["key"])),
             "utterance_id": names["utterance_id"].to_pandas().astype("str"),
-            "is_live": pc.equal(names["status"].cast(pa.string()), LIVE).to_pandas(),
+            "is_live": is_live(names),
         }
     ).sort_values("is_live", ascending=False, kind="stable")
     known = known.drop_duplicates("key").drop(columns="is_live")

@@ -10,14 +10,17 @@ found without reading the others.
 """
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from features_cache.key_columns import KEY, from_arrow, hex_of, keys_of, to_arrow
 from features_cache.numbered import (
@@ -163,6 +166,11 @@ class Snapshot:
         )
 
 
+def is_live(table: pa.Table) -> NDArray[np.bool_]:
+    """Mark rows of a snapshot's table whose features were there when it was published."""
+    return np.asarray(pc.equal(table["status"].cast(pa.large_string()), LIVE), bool)
+
+
 def as_frame(table: pa.Table) -> pd.DataFrame:
     """Turn a snapshot's table into a data frame: keys as hexadecimal digits, compact texts."""
     columns: dict[str, pd.Series] = {}
@@ -241,6 +249,17 @@ def read_snapshot(
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise torn(path, error) from error
+
+
+def newest_whole(folder: Path, read: Callable[[int], Snapshot]) -> Snapshot:
+    """Open the newest snapshot in a folder whose rows can be read, by `read`; else the empty one."""
+    for number in reversed(numbers(folder)):
+        try:
+            read_table(table_path(folder, number))
+            return read(number)
+        except TableError:  # `verify` tells of it
+            continue
+    return Snapshot()
 
 
 def publish_snapshot(folder: Path, parts: Iterable[pa.Table], snapshot: Snapshot) -> Snapshot:

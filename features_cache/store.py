@@ -24,7 +24,6 @@ import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features_cache import format_1
@@ -38,9 +37,9 @@ from features_cache.places import Place, Places
 from features_cache.shard import PublishedShard, ShardError, open_shard
 from features_cache.shard_reading import ShardContent, examine
 from features_cache.snapshot import (
-    LIVE,
     Snapshot,
     as_frame,
+    is_live,
     publish_snapshot,
     read_snapshot,
 )
@@ -202,7 +201,7 @@ class Store:
     def place(self, utterance_id: str, view: str = CLEAN) -> Place:
         """Say where one utterance's features are; see `stack`."""
         rows = self.snapshot.table(["key", "status"], view=view, utterance_id=utterance_id)
-        rows = rows.filter(pc.equal(rows["status"].cast(pa.string()), LIVE))
+        rows = rows.filter(pa.array(is_live(rows)))
         if len(rows) != 1:
             seen = "several utterances" if len(rows) else "no utterance"
             message = (
@@ -269,8 +268,7 @@ class Store:
     def _live_rows(self, view: str | None = None) -> tuple[NDArray[np.int64], Places]:
         """Rows of the snapshot, or of one view of it, that are live, and their places."""
         table = self.snapshot.table(["key", "status"], view=view)
-        is_live = pc.equal(table["status"].cast(pa.string()), LIVE).combine_chunks()
-        at = np.flatnonzero(np.asarray(is_live, bool))
+        at = np.flatnonzero(is_live(table))
         places = self.catalogue.places(from_arrow(table["key"])[at])
         if places.is_there.all():
             return at, places

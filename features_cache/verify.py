@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from features_cache.catalogue import read_catalogue
 from features_cache.examiner import Examiner, ExaminerError
@@ -16,7 +15,7 @@ from features_cache.key_columns import Keys, from_arrow, hex_of, keys_of
 from features_cache.keys import file_sha256
 from features_cache.numbered import TableError, numbers, read_metadata, read_table, table_path
 from features_cache.shard_reading import ShardContent, examine
-from features_cache.snapshot import LIVE
+from features_cache.snapshot import is_live, newest_whole
 from features_cache.store import Store
 
 N_NAMES = 3
@@ -88,7 +87,7 @@ def verify(
 
 def _without_place(store: Store) -> Iterator[StoreProblem]:
     rows = store.snapshot.table(["utterance_id", "key", "status"])
-    rows = rows.filter(pc.equal(rows["status"].cast(pa.string()), LIVE))
+    rows = rows.filter(pa.array(is_live(rows)))
     keys = from_arrow(rows["key"])
     lost = np.flatnonzero(~store.catalogue.places(keys).is_there)
     if len(lost):
@@ -130,14 +129,7 @@ def _stale_index(index: Path, shown: tuple[int, int], store: Store) -> Iterator[
 def open_whole(folder: Path) -> Store:
     """Open a store by its newest snapshot and catalogue whose rows can be read."""
     store = Store(folder, snapshot=0)
-    for number in reversed(store.snapshots):
-        try:
-            snapshot = store.read_snapshot(number)
-            read_table(table_path(store.snapshots_folder, number))
-        except TableError:
-            continue
-        store.snapshot = snapshot
-        break
+    store.snapshot = newest_whole(store.snapshots_folder, store.read_snapshot)
     if store.format > 1:
         store.catalogue = read_catalogue(store.catalogue_folder, whole=True)
     return store
@@ -214,11 +206,9 @@ class _ShardCheck:
             yield StoreProblem(code="changed_shard", shard=self._name, message=message)
 
     def _is_foreign(self, content: ShardContent) -> bool:
-        ids = {
-            content.header.recipe_id,
-            self._store.recipe_id or content.header.recipe_id,
-        }
-        return len(ids) > 1 or content.header.recipe_json != self._store.recipe_json
+        header, store = content.header, self._store
+        is_of_another = store.recipe_id not in ("", header.recipe_id)
+        return is_of_another or header.recipe_json != store.recipe_json
 
     def _damaged(self, content: ShardContent) -> Iterator[StoreProblem]:
         """Tell whose features are not what the catalogue and the checksums say."""

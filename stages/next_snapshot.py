@@ -19,6 +19,7 @@ from features_cache.snapshot import (
     OWN_COLUMNS,
     PENDING,
     TRANSIENT,
+    is_live,
 )
 from features_cache.store import rows_of_shards
 from stages.plan import Failures, Plan, Settled, newly_bad, settle, texts_before
@@ -232,10 +233,10 @@ def told(found: Outcome, which: Rows) -> pd.DataFrame:
 def _with_reasons(rows: pa.Table, failures: Failures) -> pa.Table:
     """Give live rows the reason for which their features are there no more."""
     at = find_keys(from_arrow(rows["key"]), failures.keys)
-    hit = np.flatnonzero((at >= 0) & (rows["status"].cast(pa.string()).to_numpy() == LIVE))
-    for name, texts in (
-        (("status", failures.code), ("message", failures.message)) if len(hit) else ()
-    ):
+    hit = np.flatnonzero((at >= 0) & is_live(rows))
+    if not len(hit):
+        return rows
+    for name, texts in (("status", failures.code), ("message", failures.message)):
         column = rows[name].cast(pa.large_string()).to_numpy().astype(object)
         column[hit] = texts[at[hit]]
         place = rows.column_names.index(name)
