@@ -303,7 +303,7 @@ def publish_catalogue(folder: Path, catalogue: Catalogue) -> Catalogue:
     catalogue : whose `shards` are exactly those that its rows name
     """
     known = numbers(folder)
-    number = (known or [0])[-1] + 1
+    number = max(known, default=0) + 1
     meta = {
         "format": 2,
         "number": number,

@@ -130,7 +130,7 @@ def remembered(
     names = {
         pair: None
         for rows in found.values()
-        for pair in zip(_texts(rows, "corpus"), _texts(rows, "utterance_id"), strict=True)
+        for pair in zip(*(rows[n].to_pylist() for n in ("corpus", "utterance_id")), strict=True)
     }
     sought = {*hex_of(lost)}
     named_so = {name for _, name in names}
@@ -159,7 +159,7 @@ def remembered(
         paths=frozenset(
             str(Path(store.read_snapshot(n).audio.get(c, "")) / f)
             for n, rows in found.items()
-            for c, f in zip(_texts(rows, "corpus"), _texts(rows, "file"), strict=True)
+            for c, f in zip(rows["corpus"].to_pylist(), rows["file"].to_pylist(), strict=True)
         ),
     )
 
@@ -230,10 +230,6 @@ def _recordings(rows: pa.Table) -> Keys:
         return keys_of([])
     span = rows["start"].to_numpy(), rows["end"].to_numpy()
     return content_keys(from_arrow(rows["audio_sha256"]), span)
-
-
-def _texts(rows: pa.Table, name: str) -> list[str]:
-    return list(rows[name].to_pylist())
 
 
 def _is_named(rows: pa.Table, ids: Collection[str], corpus: str | None) -> pa.ChunkedArray:

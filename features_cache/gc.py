@@ -18,8 +18,7 @@ from features_cache.key_columns import from_arrow, hex_of, keys_of
 from features_cache.numbered import table_path
 from features_cache.repair import DAMAGED_FOLDER
 from features_cache.rewrite import make_batches, rewrite
-from features_cache.shard import ShardEntry, ShardError
-from features_cache.shard_reading import ShardContent, examine
+from features_cache.shard import ShardEntry
 from features_cache.snapshot import Snapshot
 from features_cache.store import Store
 
@@ -121,19 +120,17 @@ class _Sorting:
         held = [n for n in store.snapshots if n in keep and n != store.snapshot.number]
         self.snapshots = [n for n in store.snapshots if n < store.snapshot.number and n not in held]
         is_newest = _wanted(catalogue, [store.snapshot])
-        if (
-            catalogue.for_snapshot > store.snapshot.number
-        ):  # the next extraction knows what it wanted
-            is_newest[:] = True
+        if catalogue.for_snapshot > store.snapshot.number:
+            is_newest[:] = True  # the next extraction knows what it wanted
         is_wanted = is_newest | _wanted(catalogue, map(store.read_snapshot, held))
         self.n_held = int((is_wanted & ~is_newest & catalogue.is_place).sum())
         self.kept = catalogue.only(is_wanted)
         self.utterance_ids: dict[str, None] = {}
         named = self.kept.named_shards()
-        there = {path.name for path in store.shards_folder.glob("*.h5")}
+        there = store.shards
         self.rewritten = self._partly_dead(named & there)
         for name in sorted(({*catalogue.shards} - named) & there):
-            content = self._content(name)
+            content = store.content(name)
             self._note(content.entries if content else ())
         unnamed = {*catalogue.shards, *catalogue.retired, *self._doubles()} - named
         self.deleted = sorted((unnamed | set(self.rewritten)) & there)
@@ -159,7 +156,7 @@ class _Sorting:
         shards, keys = self.kept.texts("shard"), self.kept.keys
         found = {}
         for name in sorted(names):
-            content = self._content(name)
+            content = self._store.content(name)
             alive = set(hex_of(keys[shards == name]))
             dead = [each for each in content.entries if each.key not in alive] if content else []
             if content and dead:
@@ -174,20 +171,13 @@ class _Sorting:
         is_there = known.in_shards({p.name for p in self._store.shards_folder.glob("*.h5")})
         found = []
         for name in self._store.orphans():
-            content = self._content(name)
+            content = self._store.content(name)
             if content is None or content.header.recipe_json != self._store.recipe_json:
                 continue
             at = known.find(keys_of([entry.key for entry in content.entries]))
             if (at >= 0).all() and is_there[at].all():
                 found.append(name)
         return found
-
-    def _content(self, name: str) -> ShardContent | None:
-        """Look into a shard; `verify` tells of one that is torn, in which there is nothing to free."""
-        try:
-            return examine(self._store.shards_folder / name, full=False)
-        except ShardError:
-            return None
 
     def _note(self, dead: Sequence[ShardEntry]) -> None:
         """Name those whose features are nowhere else."""

@@ -158,7 +158,7 @@ class _Places:
 
     def __init__(self, store: Store, other: Store, mine: Catalogue) -> None:
         self._mine, self._theirs = mine, other.catalogue
-        gone = {name for name in mine.named_shards() if not (store.shards_folder / name).exists()}
+        gone = mine.named_shards() - store.shards
         self._here = _names_here(other, mine, gone)
         theirs = self._theirs
         at = mine.find(theirs.keys)
@@ -220,12 +220,9 @@ class _Names:
         self._mine, self._theirs = mine, theirs
         self._at = positions(_names(theirs), _names(mine))
         is_known = self._at >= 0
-        rank = {LIVE: 0, PENDING: 2}
-        better = np.zeros(len(theirs), bool)
-        known = mine["status"].iloc[self._at[is_known]].map(lambda status: rank.get(status, 1))
-        came = theirs["status"][is_known].map(lambda status: rank.get(status, 1))
-        better[is_known] = came.to_numpy() < known.to_numpy()
-        self._comes = ~is_known | better
+        known = mine["status"].iloc[self._at[is_known]]
+        self._comes = ~is_known
+        self._comes[is_known] = _rank(theirs["status"][is_known]) < _rank(known)
         self.n_added = int(self._comes.sum())
 
     def united(self) -> pd.DataFrame:
@@ -250,6 +247,11 @@ class _Names:
         """Tell whose features differ."""
         live = self._theirs[self._theirs["status"] == LIVE]
         yield from _told(live[live["key"].isin(hex_of(np.asarray(keys)))], "other_features")
+
+
+def _rank(status: pd.Series) -> NDArray[np.int64]:
+    """Rank rows: live ones before those with a reason, and pending ones last."""
+    return np.select([status == LIVE, status == PENDING], [0, 2], 1)
 
 
 def _told(rows: pd.DataFrame, code: str) -> Iterator[Conflict]:

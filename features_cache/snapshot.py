@@ -228,7 +228,7 @@ def read_snapshot(
     """
     known = numbers(folder)
     if number is None:
-        number = known[-1] if known else 0
+        number = max(known, default=0)
     if number == 0:
         return Snapshot()
     path = table_path(folder, number)
@@ -276,7 +276,7 @@ def publish_snapshot(folder: Path, parts: Iterable[pa.Table], snapshot: Snapshot
     FileExistsError
         Somebody else published a snapshot of that number meanwhile.
     """
-    number = (numbers(folder) or [0])[-1] + 1
+    number = max(numbers(folder), default=0) + 1
     created = datetime.now(UTC).isoformat(timespec="microseconds")
     return write_snapshot(folder, parts, replace(snapshot, number=number, created=created))
 

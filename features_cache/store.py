@@ -170,6 +170,11 @@ class Store:
         """Numbers of the snapshots on disk, ascending."""
         return numbers(self.snapshots_folder)
 
+    @property
+    def shards(self) -> set[str]:
+        """Names of the shards on disk."""
+        return {path.name for path in self.shards_folder.glob("*.h5")}
+
     def read_snapshot(self, number: int) -> Snapshot:
         """Open another snapshot of the store; see `features_cache.snapshot.read_snapshot`."""
         read = format_1.read_generation if self.format == 1 else read_snapshot
@@ -317,9 +322,7 @@ class Store:
 
     def orphans(self) -> list[str]:
         """Names of published shards that the catalogue does not know: what a killed run has left."""
-        names = (path.name for path in self.shards_folder.glob("*.h5"))
-        known = {*self.catalogue.shards, *self.catalogue.retired}
-        return sorted(name for name in names if name not in known)
+        return sorted(self.shards - {*self.catalogue.shards, *self.catalogue.retired})
 
     def adopt(self, withdrawn: Collection[str] = ()) -> None:
         """Take into the held catalogue what killed runs have left; of a doubled key the youngest.
@@ -331,7 +334,7 @@ class Store:
         ----------
         withdrawn : revisions of decoders whose features and reasons do not count any more
         """
-        found = {name: self._entries_of_orphan(name) for name in self.orphans()}
+        found = {name: self._rows_of_orphan(name) for name in self.orphans()}
         left = {name: rows for name, rows in found.items() if rows is not None}
         if not left:
             return
@@ -346,16 +349,19 @@ class Store:
 
     def on_disk(self) -> Catalogue:
         """Give the held catalogue, but for places in shards that are not there."""
-        there = {path.name for path in self.shards_folder.glob("*.h5")}
-        gone = self.catalogue.named_shards() - there
+        gone = self.catalogue.named_shards() - self.shards
         return self.catalogue.only(~self.catalogue.in_shards(gone)) if gone else self.catalogue
 
-    def _entries_of_orphan(self, name: str) -> pa.Table | None:
+    def content(self, name: str) -> ShardContent | None:
+        """Look into a shard; None for one that is torn, of which `verify` tells."""
         try:
-            content = examine(self.shards_folder / name, full=False)
-        except ShardError:  # `verify` tells of it; it must not stop a night
+            return examine(self.shards_folder / name, full=False)
+        except ShardError:
             return None
-        if content.damaged or content.header.recipe_json != self.recipe_json:
+
+    def _rows_of_orphan(self, name: str) -> pa.Table | None:
+        content = self.content(name)
+        if not content or content.damaged or content.header.recipe_json != self.recipe_json:
             return None
         return rows_of_shard(name, content)
 
@@ -384,28 +390,27 @@ class Store:
         recipe_id : identity of the recipe; by default as the store has it
         before_snapshot : whether a snapshot follows that wants what is new in it
         """
-        newest = (numbers(self.catalogue_folder) or [0])[-1]
+        newest = max(numbers(self.catalogue_folder), default=0)
         if catalogue.is_published and catalogue.number == newest:
             return
-        named = catalogue.named_shards()
+        named, there = catalogue.named_shards(), self.shards
         known = {*self.catalogue.shards, *catalogue.shards, *catalogue.retired} - named
+        next_snapshot = max(self.snapshots, default=0) + 1
         ready = replace(
             catalogue,
             recipe_id=recipe_id or self.recipe_id,
-            for_snapshot=(self.snapshots or [0])[-1] + 1
-            if before_snapshot
-            else catalogue.for_snapshot,
+            for_snapshot=next_snapshot if before_snapshot else catalogue.for_snapshot,
             shards={
                 name: catalogue.shards.get(name) or file_sha256(self.shards_folder / name)
                 for name in sorted(named)
             },
-            retired=tuple(sorted(n for n in known if (self.shards_folder / n).exists())),
+            retired=tuple(sorted(known & there)),
         )
         before = read_catalogue(self.catalogue_folder)
-        retired = {name for name in before.retired if (self.shards_folder / name).exists()}
         is_same = (
             ready.number == before.number == newest > 0
-            and (ready.shards, {*ready.retired}) == (before.shards, retired)
+            and ready.shards == before.shards
+            and {*ready.retired} == {*before.retired} & there
             and ready.has_rows_of(before)
         )
         self.catalogue = before if is_same else publish_catalogue(self.catalogue_folder, ready)

@@ -119,7 +119,7 @@ def _stale_index(index: Path, shown: tuple[int, int], store: Store) -> Iterator[
         message = f"{seen}, the newest whole ones are {snapshot} and {catalogue}"
         yield StoreProblem(code="stale_index", message=f"store.h5: {message}")
         return
-    known = {path.name for path in store.shards_folder.glob("*.h5")} | {*store.catalogue.shards}
+    known = store.shards | {*store.catalogue.shards}
     gone = [name for name in index_shards(index) if name not in known]
     if gone:
         message = f"store.h5 names {len(gone)} shards that are not there (first: {gone[0]})"

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +31,14 @@ from stages.recipe import recipe_from_json
 @contextmanager
 def held(folder: Path, *, snapshot: int | None = None) -> Iterator[Store]:
     """Hold a store that is there for writing, by its newest snapshot or the one asked for."""
-    with writer_lock(folder):
-        store = Store.for_writing(folder, snapshot=snapshot)
+    with writer_lock(folder), closing(Store.for_writing(folder, snapshot=snapshot)) as store:
         store.remove_stale_partials()
-        try:
-            yield store
-        finally:
-            store.close()
-
-
-@contextmanager
-def opened(folder: Path, *, is_dry: bool) -> Iterator[Store]:
-    """Hold a store for writing, or, where nothing is to be written, only read it."""
-    if not is_dry:
-        with held(folder) as store:
-            yield store
-        return
-    store = Store(folder)
-    try:
         yield store
-    finally:
-        store.close()
+
+
+def opened(folder: Path, *, is_dry: bool) -> AbstractContextManager[Store]:
+    """Hold a store for writing, or, where nothing is to be written, only read it."""
+    return closing(Store(folder)) if is_dry else held(folder)
 
 
 def repair_store(

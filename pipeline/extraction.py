@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -234,16 +234,12 @@ def writing(
     """
     folder = workdir.store_folder(recipe.recipe_id)
     folder.mkdir(parents=True, exist_ok=True)
-    with writer_lock(folder) as lock:
-        store = Store.create(folder, recipe.to_json())
-        try:
-            stale = store.remove_stale_partials()
-            if stale:
-                session.say(f"removed {len(stale)} unfinished files of a run that died")
-            store.adopt(WITHDRAWN)
-            yield store, lock
-        finally:
-            store.close()
+    with writer_lock(folder) as lock, closing(Store.create(folder, recipe.to_json())) as store:
+        stale = store.remove_stale_partials()
+        if stale:
+            session.say(f"removed {len(stale)} unfinished files of a run that died")
+        store.adopt(WITHDRAWN)
+        yield store, lock
 
 
 def _plan(
