@@ -226,8 +226,6 @@ def _rows(snapshot: Snapshot) -> pa.Table:
 
 def _recordings(rows: pa.Table) -> Keys:
     """Key what each row's audio is, whatever the view; none where the file is not known."""
-    if not len(rows):
-        return keys_of([])
     span = rows["start"].to_numpy(), rows["end"].to_numpy()
     return content_keys(from_arrow(rows["audio_sha256"]), span)
 

@@ -109,20 +109,13 @@ def from_arrow(column: pa.ChunkedArray | pa.Array) -> Keys:
     """Take keys from the form that Parquet files hold them in."""
     chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
     keys = np.zeros(len(column), KEY)
-    first = 0
-    for chunk in chunks:
-        keys[first : first + len(chunk)] = _of_chunk(chunk)
-        first += len(chunk)
-    return keys
-
-
-def _of_chunk(array: pa.FixedSizeBinaryArray) -> Keys:
-    first, last = array.offset, array.offset + len(array)
-    if not len(array):
-        return np.zeros(0, KEY)
-    keys = np.frombuffer(array.buffers()[1], KEY, last)[first:]
-    if array.null_count:
-        keys = np.where(np.asarray(array.is_null()), NO_KEY, keys)
+    rest = keys
+    for chunk in filter(len, chunks):
+        last = chunk.offset + len(chunk)
+        mine, rest = rest[: len(chunk)], rest[len(chunk) :]
+        mine[:] = np.frombuffer(chunk.buffers()[1], KEY, last)[chunk.offset :]
+        if chunk.null_count:
+            mine[np.asarray(chunk.is_null())] = NO_KEY
     return keys
 
 

@@ -5,7 +5,7 @@ is told. What exists is united by key, what is wanted by name. Nothing is remove
 """
 
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,14 +140,6 @@ def _check_recipe(other: Store, store: Store, recipe_id: str) -> None:
         raise StoreError(message)
 
 
-def _names_here(other: Store, catalogue: Catalogue, gone: Collection[str]) -> dict[str, str]:
-    """Map names of their shards whose bytes are here already to the names they have here."""
-    here = {
-        sha256: name for name, sha256 in catalogue.shards.items() if sha256 and name not in gone
-    }
-    return {n: here[sha256] for n, sha256 in other.catalogue.shards.items() if sha256 in here}
-
-
 class _Places:
     """Their catalogue beside mine, key by key.
 
@@ -159,19 +151,20 @@ class _Places:
     def __init__(self, store: Store, other: Store, mine: Catalogue) -> None:
         self._mine, self._theirs = mine, other.catalogue
         gone = mine.named_shards() - store.shards
-        self._here = _names_here(other, mine, gone)
         theirs = self._theirs
+        # What their shards are called whose bytes are here already.
+        here = {sha256: name for name, sha256 in mine.shards.items() if sha256 and name not in gone}
+        self._here = {n: here[sha256] for n, sha256 in theirs.shards.items() if sha256 in here}
         at = mine.find(theirs.keys)
         is_mine = at >= 0
         is_mine[is_mine] = (mine.is_place & ~mine.in_shards(gone))[at[is_mine]]
         self._comes = ~is_mine & (theirs.is_place | (at < 0))
         both = np.flatnonzero(is_mine & theirs.is_place)
-        there = _Checksums(other.shards_folder)
-        here = _Checksums(store.shards_folder)
+        their_sums, my_sums = map(_Checksums, (other.shards_folder, store.shards_folder))
         differs = np.zeros(len(both), bool)
         for i, (t, m) in enumerate(zip(_spans(theirs, both), _spans(mine, at[both]), strict=True)):
             is_one = (self._here.get(t[0]), *t[1:]) == m
-            differs[i] = not is_one and there.of(*t) != here.of(*m)
+            differs[i] = not is_one and their_sums.of(*t) != my_sums.of(*m)
         self.differing = theirs.keys[both[differs]]
 
     def new_shards(self) -> set[str]:

@@ -23,9 +23,9 @@ from features_cache.numbered import in_parts
 from features_cache.repair import mark_damaged, set_aside
 from features_cache.shard import ShardError
 from features_cache.shard_reading import ShardContent
-from features_cache.snapshot import LIVE, OWN_COLUMNS, as_table
+from features_cache.snapshot import LIVE, OWN_COLUMNS, as_table, newest_whole
 from features_cache.store import Store, StoreError, read_recipe, rows_of_shard, write_recipe
-from features_cache.verify import StoreProblem, open_whole, torn_tables
+from features_cache.verify import StoreProblem, torn_tables
 
 MANIFEST = {
     "file": "",
@@ -80,8 +80,7 @@ def rebuild(folder: Path, labels: pd.DataFrame | None = None) -> Rebuilt:
     store = Store.for_writing(folder, snapshot=0)
     found.leave_out_other_recipes(store.recipe_json)
     torn = [problem.table for problem in torn_tables(store, full=True)]
-    whole = open_whole(folder)
-    store.snapshot = whole.snapshot
+    store.snapshot = newest_whole(store.snapshots_folder, store.read_snapshot)
     recipe_id = store.recipe_id or found.recipe_id()
     reasons = store.catalogue.only(~store.catalogue.is_place)
     catalogue, names = found.catalogue(reasons)

@@ -145,7 +145,7 @@ class Snapshot:
         """
         wanted = self.columns if columns is None else tuple(columns)
         if self.file is None:
-            return pa.table({name: pa.array([], _kind(name)) for name in wanted})
+            return pa.table({name: pa.array([], kind_of(name)) for name in wanted})
         pairs = (("view", view), ("utterance_id", utterance_id))
         found = self._read(wanted, [(n, "==", value) for n, value in pairs if value is not None])
         return pa.table({name: _column(found, name) for name in wanted})
@@ -299,7 +299,8 @@ def write_snapshot(
     return read_snapshot(folder, snapshot.number)
 
 
-def _kind(name: str) -> pa.DataType:
+def kind_of(name: str) -> pa.DataType:
+    """Say how a snapshot holds a column, but for texts that are stored as codes."""
     if name in KEY_COLUMNS:
         return pa.binary(KEY.itemsize)
     return pa.float64() if name in _NUMBERS else pa.large_string()

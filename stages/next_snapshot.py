@@ -20,6 +20,7 @@ from features_cache.snapshot import (
     PENDING,
     TRANSIENT,
     is_live,
+    kind_of,
 )
 from features_cache.store import rows_of_shards
 from stages.plan import Failures, Plan, Settled, newly_bad, settle, texts_before
@@ -162,9 +163,10 @@ def differs(found: Outcome) -> bool:
 def snapshot_parts(found: Outcome) -> Iterator[pa.Table]:
     """Make the rows of the next snapshot, sorted, a row group at a time: all at once take much room."""
     rows, own = found.plan.wanted, found.own
-    names = _columns(found.plan)
-    mine = pa.table({n: _plain(rows.manifest[n]) for n in names if n in rows.manifest})
     before, kept = found.plan.before, pa.array(found.kept)
+    every = dict.fromkeys((*rows.manifest.columns, *before.columns))  # others may have had more
+    names = [name for name in every if name not in OWN_COLUMNS]
+    mine = {n: pa.array(rows.manifest[n], kind_of(n)) for n in names if n in rows.manifest}
     # One column after the other: all at once take much room, even if few rows are kept.
     columns = {n: before.table([n])[n].take(kept) for n in (*names, *OWN_COLUMNS)}
     theirs = _with_reasons(pa.table(columns), found.failures)
@@ -184,7 +186,7 @@ def snapshot_parts(found: Outcome) -> Iterator[pa.Table]:
         is_own = group < len(own)
         which = own[group[is_own]]
         at = pa.array(rows.at[which])
-        columns = {n: mine[n].take(at) if n in mine.column_names else _blank(which) for n in names}
+        columns = {n: mine[n].take(at) if n in mine else _blank(which) for n in names}
         columns |= {
             "view": views.take(pa.array(rows.view[which])),
             "key": to_arrow(rows.key[which]),
@@ -242,17 +244,6 @@ def _with_reasons(rows: pa.Table, failures: Failures) -> pa.Table:
         place = rows.column_names.index(name)
         rows = rows.set_column(place, name, pa.array(column, pa.large_string()))
     return rows
-
-
-def _columns(plan: Plan) -> list[str]:
-    """Columns of the next snapshot but `OWN_COLUMNS`: the manifest's, and what others have had."""
-    names = dict.fromkeys((*plan.wanted.manifest.columns, *plan.before.columns))
-    return [name for name in names if name not in OWN_COLUMNS]
-
-
-def _plain(column: pd.Series) -> pa.Array:
-    kind = pa.float64() if column.name in ("start", "end") else pa.large_string()
-    return pa.array(column, kind)
 
 
 def _blank(which: Rows) -> pa.Array:

@@ -326,14 +326,11 @@ def _changes(
 
 def _compared(rows: Wanted, before: Snapshot) -> tuple[Mask, Mask]:
     """Mark rows whose file, and whose labels, the snapshot before has not, or not the same."""
-    manifest = rows.manifest
     is_relabelled = np.zeros(len(rows.at), bool)
-    for name in sorted({*manifest.columns, *before.columns} - NOT_LABELS):
+    for name in sorted({*rows.manifest.columns, *before.columns} - NOT_LABELS):
         is_relabelled |= _differs(rows, before, name)
-    is_moved = _differs(rows, before, "file")
-    for name in ("start", "end"):
-        is_moved |= _differs(rows, before, name)
-    return is_moved, is_relabelled
+    moves = [_differs(rows, before, name) for name in ("file", "start", "end")]
+    return np.logical_or.reduce(moves), is_relabelled
 
 
 def _differs(rows: Wanted, before: Snapshot, name: str) -> Mask:
@@ -342,9 +339,8 @@ def _differs(rows: Wanted, before: Snapshot, name: str) -> Mask:
     known = np.flatnonzero(rows.was >= 0)
     if not len(known):
         return found
-    then, now = before.table([name])[name].combine_chunks(), None
-    if name in rows.manifest:
-        now = pa.array(rows.manifest[name])
+    then = before.table([name])[name].combine_chunks()
+    now = pa.array(rows.manifest[name]) if name in rows.manifest else None
     for first in range(0, len(known), BLOCK):  # all at once would be there twice more
         part = known[first : first + BLOCK]
         old = then.take(pa.array(rows.was[part]))
