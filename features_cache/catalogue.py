@@ -22,14 +22,7 @@ from numpy.typing import NDArray
 
 from features_cache.key_columns import KEY, Keys, find_keys, from_arrow, to_arrow
 from features_cache.lookup import coded, plain
-from features_cache.numbered import (
-    in_parts,
-    numbers,
-    read_metadata,
-    table_path,
-    torn,
-    write_table,
-)
+from features_cache.numbered import in_parts, numbers, read_metadata, table_path, torn, write_table
 from features_cache.places import Places
 
 _CODES = pa.dictionary(pa.int32(), pa.string())

@@ -36,13 +36,7 @@ from features_cache.numbered import in_parts, numbers
 from features_cache.places import Place, Places
 from features_cache.shard import PublishedShard, ShardError, open_shard
 from features_cache.shard_reading import ShardContent, examine
-from features_cache.snapshot import (
-    Snapshot,
-    as_frame,
-    is_live,
-    publish_snapshot,
-    read_snapshot,
-)
+from features_cache.snapshot import Snapshot, as_frame, is_live, publish_snapshot, read_snapshot
 
 FORMAT = 2
 

@@ -26,13 +26,7 @@ from pipeline.session import Session
 from pipeline.stopping import Deadline, OutOfTimeError, stoppable
 from pipeline.workdir import Workdir
 from stages.engine_choice import AUTO, choose_engine, openvino_is_quicker
-from stages.extract import (
-    Extraction,
-    ExtractRun,
-    MostlyBrokenError,
-    extract,
-    refuse_vanished,
-)
+from stages.extract import Extraction, ExtractRun, MostlyBrokenError, extract, refuse_vanished
 from stages.frontend.decoder import WITHDRAWN
 from stages.frontend.views.table import views
 from stages.manifest import audio_paths, in_part

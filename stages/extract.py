@@ -14,15 +14,7 @@ from features_cache.lock import WriterLock
 from features_cache.store import Store
 from models.engines import KERAS
 from stages.frontend.decoder import DECODER
-from stages.next_snapshot import (
-    Made,
-    Outcome,
-    counted_once,
-    differs,
-    outcome,
-    snapshot_parts,
-    told,
-)
+from stages.next_snapshot import Made, Outcome, counted_once, differs, outcome, snapshot_parts, told
 from stages.plan import Plan
 from stages.recipe import Recipe
 

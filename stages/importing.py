@@ -5,10 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from features_cache.consolidated_reading import (
-    Consolidated,
-    open_consolidated,
-)
+from features_cache.consolidated_reading import Consolidated, open_consolidated
 from features_cache.keys import CLEAN, file_sha256
 from features_cache.numbered import in_parts
 from features_cache.shard import SHARD_BYTES, PublishedShard, ShardHeader, ShardWriter

@@ -13,15 +13,7 @@ from features_cache.catalogue import Catalogue, catalogue_rows
 from features_cache.key_columns import find_keys, from_arrow, keys_of, to_arrow
 from features_cache.lookup import plain
 from features_cache.numbered import ROW_GROUP
-from features_cache.snapshot import (
-    LIVE,
-    ORDER,
-    OWN_COLUMNS,
-    PENDING,
-    TRANSIENT,
-    is_live,
-    kind_of,
-)
+from features_cache.snapshot import LIVE, ORDER, OWN_COLUMNS, PENDING, TRANSIENT, is_live, kind_of
 from features_cache.store import rows_of_shards
 from stages.plan import Failures, Plan, Settled, newly_bad, settle, texts_before
 from stages.wanted import Mask, Rows

@@ -14,13 +14,7 @@ from models.engines import Engine
 from models.predictor import Predictor
 from stages.fusing import fused, joint_name, recipes_from_json
 from stages.recipe import Recipe
-from stages.segment_features import (
-    Failed,
-    Rows,
-    feature_events,
-    storable,
-    window_events,
-)
+from stages.segment_features import Failed, Rows, feature_events, storable, window_events
 from stages.shard_work import load_network
 from stages.utterance import Utterance
 
