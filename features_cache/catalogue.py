@@ -162,8 +162,9 @@ class Catalogue:
 
     def only(self, mask: Mask) -> "Catalogue":
         """Leave out rows."""
-        rows = self.rows
-        return self if mask.all() else replace(self, _rows=rows.filter(pa.array(mask)), _file=None)
+        if mask.all():
+            return self
+        return replace(self, _rows=self.rows.filter(pa.array(mask)), _file=None)
 
     def without(self, keys: Keys) -> "Catalogue":
         """Leave out some keys."""

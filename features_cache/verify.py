@@ -92,11 +92,8 @@ def _without_place(store: Store) -> Iterator[StoreProblem]:
     lost = np.flatnonzero(~store.catalogue.places(keys).is_there)
     if len(lost):
         ids = rows["utterance_id"].take(lost).to_pylist()
-        yield _problem(
-            "no_place",
-            "no shard has their features",
-            list(zip(ids, hex_of(keys[lost]), strict=True)),
-        )
+        who = list(zip(ids, hex_of(keys[lost]), strict=True))
+        yield _problem("no_place", "no shard has their features", who)
 
 
 def _stale_index(index: Path, shown: tuple[int, int], store: Store) -> Iterator[StoreProblem]:
