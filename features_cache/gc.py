@@ -168,7 +168,7 @@ class _Sorting:
     def _doubles(self) -> list[str]:
         """Shards of killed runs whose every key has its features elsewhere."""
         known = self.kept
-        is_there = known.in_shards({p.name for p in self._store.shards_folder.glob("*.h5")})
+        is_there = known.in_shards(self._store.shards)
         found = []
         for name in self._store.orphans():
             content = self._store.content(name)

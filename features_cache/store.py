@@ -334,8 +334,7 @@ class Store:
             return
         catalogue, rows = self.catalogue, pa.concat_tables(left.values())
         # An older catalogue, read since the newest is torn, names shards that `gc` has deleted.
-        there = {path.name for path in self.shards_folder.glob("*.h5")}
-        stays = catalogue.in_shards(there) & ~catalogue.made_by(withdrawn)
+        stays = catalogue.in_shards(self.shards) & ~catalogue.made_by(withdrawn)
         is_new = ~np.isin(catalogue.find(from_arrow(rows["key"])), np.flatnonzero(stays))
         catalogue = catalogue.plus(rows.filter(pa.array(is_new)), dict.fromkeys(left, ""))
         # All of the others is there: a compaction or a merge was killed.
