@@ -43,6 +43,9 @@ SCHEMA = pa.schema(
 KEPT = 2
 """Versions that stay on disk: the newest, and one to fall back on."""
 
+UNTOLD = 10**8
+"""`Catalogue.for_snapshot` of what a killed run has left: above the number of any snapshot."""
+
 FEW = 64
 """So few keys are looked up in the file, without reading all of it."""
 
@@ -61,7 +64,8 @@ class Catalogue:
         empty where it has not been hashed yet
     retired : names of shards on disk that no row names any more
     for_snapshot : number of the snapshot that was to be published next, by whoever added to it; while
-        there is none of that number, that run was killed, and nobody knows what it wanted
+        there is none of that number, that run was killed, and nobody knows what it wanted. `UNTOLD`
+        once somebody else has published since
     """
 
     number: int = 0
@@ -113,11 +117,15 @@ class Catalogue:
             at = find_keys(keys, from_arrow(rows["key"]))
         else:
             rows, at = self.rows, self.find(keys)
-        # One row more, for those that are nowhere.
-        nowhere = catalogue_rows(np.zeros(1, KEY))
-        both = [each.select(["shard", "row_start", "row_end"]) for each in (rows, nowhere)]
-        found = pa.concat_tables(both).unify_dictionaries()
-        found = found.take(pa.array(np.where(at < 0, len(rows), at))).combine_chunks()
+        columns = ["shard", "row_start", "row_end"]
+        found = rows.select(columns).take(pa.array(at[at >= 0]))
+        if len(found) < len(at):
+            # One row more, for those that are nowhere.
+            nowhere = catalogue_rows(np.zeros(1, KEY)).select(columns)
+            rank = np.where(at < 0, len(found), np.cumsum(at >= 0) - 1)
+            both = pa.concat_tables([found, nowhere]).unify_dictionaries()
+            found = both.take(pa.array(rank))
+        found = found.combine_chunks()
         return Places(
             shard=pd.Categorical.from_codes(*coded(found["shard"])),
             row_start=np.asarray(found["row_start"]),

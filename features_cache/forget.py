@@ -40,7 +40,7 @@ class Memory:
     Attributes
     ----------
     keys : sorted, of all their audio and views
-    audio_sha256 : sorted, of their files
+    audio_sha256 : sorted, of their files, and of those that once bore one of their names
     names : (corpus, utterance_id) of all that goes: who was asked for, and who has the same audio
     snapshots : numbers of the snapshots that have rows of theirs
     shards : names of shards with their features, or with their names
@@ -123,8 +123,10 @@ def remembered(
         keys.append(from_arrow(twins["key"])[find_keys(_recordings(twins), known.keys) >= 0])
     # Of what no snapshot knows, the shards have the names, but no corpus: it may be the one asked for.
     wanted = _distinct([from_arrow(rows["key"]) for rows in tables.values()])
-    called = [e.key for each in entries.values() for e in each if e.utterance_id in ids]
-    keys.append(np.setdiff1d(keys_of(called), wanted))
+    called = np.unique(
+        keys_of([e.key for each in entries.values() for e in each if e.utterance_id in ids])
+    )
+    keys.append(np.setdiff1d(called, wanted))
     lost = _distinct(keys)
     found = {n: rows.filter(_is_hit(rows, lost, ids, corpus)) for n, rows in tables.items()}
     names = {
@@ -134,12 +136,23 @@ def remembered(
     }
     sought = {*hex_of(lost)}
     named_so = {name for _, name in names}
-    left = {e.utterance_id for each in entries.values() for e in each if e.key in sought}
+    # A name that only a shard still has for somebody goes, too; with --corpus, if its features do.
+    left = {
+        e.utterance_id
+        for each in entries.values()
+        for e in each
+        if corpus is None or e.key in sought
+    }
     names |= {("", name): None for name in (left & {*ids}) - named_so}
     called_so = {name for _, name in names} | ({*ids} if corpus is None else set())
     return Memory(
         keys=lost,
-        audio_sha256=_distinct([from_arrow(rows["audio_sha256"]) for rows in found.values()]),
+        audio_sha256=_distinct(
+            [
+                *(from_arrow(rows["audio_sha256"]) for rows in found.values()),
+                *(_files(rows, called) for rows in tables.values() if corpus is None),
+            ]
+        ),
         names=tuple(sorted(names)),
         snapshots=tuple(
             # Those with the names that were asked for come last: by them the others are found again.
@@ -200,11 +213,14 @@ def _without_rows(store: Store, number: int, memory: Memory) -> None:
     snapshot = store.read_snapshot(number)
     rows = snapshot.table()
     is_hit = np.asarray(_is_hit(rows, memory.keys, memory.ids, memory.corpus), bool)
-    forgotten = snapshot.forgotten + int(is_hit.sum())
-    parts = in_parts(rows.filter(pa.array(~is_hit)))
-    write_snapshot(
-        store.snapshots_folder, parts, replace(snapshot, forgotten=forgotten), exclusive=False
+    kept = rows.filter(pa.array(~is_hit))
+    corpora = {*kept["corpus"].unique().to_pylist()}
+    about = replace(
+        snapshot,
+        forgotten=snapshot.forgotten + int(is_hit.sum()),
+        audio={each: root for each, root in snapshot.audio.items() if each in corpora},
     )
+    write_snapshot(store.snapshots_folder, in_parts(kept), about, exclusive=False)
 
 
 def _entries(store: Store) -> tuple[dict[str, tuple[ShardEntry, ...]], list[Path]]:
@@ -222,6 +238,11 @@ def _entries(store: Store) -> tuple[dict[str, tuple[ShardEntry, ...]], list[Path
 
 def _rows(snapshot: Snapshot) -> pa.Table:
     return snapshot.table(["corpus", "utterance_id", "file", "start", "end", "key", "audio_sha256"])
+
+
+def _files(rows: pa.Table, keys: Keys) -> Keys:
+    """Digests of the files of rows that have one of some sorted keys."""
+    return from_arrow(rows["audio_sha256"])[find_keys(from_arrow(rows["key"]), keys) >= 0]
 
 
 def _recordings(rows: pa.Table) -> Keys:

@@ -34,6 +34,8 @@ class Waste:
     rewritten : those of them whose other utterances are copied into new shards first
     utterance_ids : whose features would go, by the names that their shards have for them
     n_held : features that the newest snapshot does not want, but another one that is kept
+    n_untold : features that no snapshot wants, and that stay since a run was killed before it could
+        say what it wanted
     n_damaged : files that `repair` and `rebuild` have put aside
     n_bytes : estimate of the bytes that the disk gets back
     """
@@ -43,6 +45,7 @@ class Waste:
     rewritten: tuple[str, ...]
     utterance_ids: tuple[str, ...]
     n_held: int
+    n_untold: int
     n_damaged: int
     n_bytes: int
 
@@ -109,6 +112,7 @@ class _Sorting:
     snapshots : numbers of those that go
     kept : the catalogue without what nobody wants, places as they are now
     n_held : places that are kept for an older snapshot alone
+    n_untold : places that are kept since nobody knows who wanted them
     utterance_ids : whose features go, in order
     rewritten : shards that hold wanted and other features -> bytes of the others
     deleted : names of shard files that nobody will need
@@ -120,10 +124,12 @@ class _Sorting:
         held = [n for n in store.snapshots if n in keep and n != store.snapshot.number]
         self.snapshots = [n for n in store.snapshots if n < store.snapshot.number and n not in held]
         is_newest = _wanted(catalogue, [store.snapshot])
-        if catalogue.for_snapshot > store.snapshot.number:
-            is_newest[:] = True  # the next extraction knows what it wanted
         is_wanted = is_newest | _wanted(catalogue, map(store.read_snapshot, held))
         self.n_held = int((is_wanted & ~is_newest & catalogue.is_place).sum())
+        self.n_untold = 0
+        if store.is_untold:  # the next extraction knows what it wanted
+            self.n_untold = int((~is_wanted & catalogue.is_place).sum())
+            is_wanted[:] = True
         self.kept = catalogue.only(is_wanted)
         self.utterance_ids: dict[str, None] = {}
         named = self.kept.named_shards()
@@ -147,6 +153,7 @@ class _Sorting:
             rewritten=tuple(sorted(self.rewritten)),
             utterance_ids=tuple(self.utterance_ids),
             n_held=self.n_held,
+            n_untold=self.n_untold,
             n_damaged=len(self.damaged),
             n_bytes=_disk_bytes(files) + sum(self.rewritten.values()),
         )

@@ -25,18 +25,13 @@ class Event:
     what: str
 
 
-def last_rows(store: Store, utterance_id: str) -> tuple[Snapshot, pd.DataFrame]:
-    """Find the newest snapshot on disk that has an utterance, and its rows of that name.
-
-    Returns
-    -------
-    (Snapshot, DataFrame)
-        Without one, the newest snapshot and no rows.
-    """
+def last_rows(store: Store, utterance_id: str) -> Iterator[tuple[Snapshot, pd.DataFrame]]:
+    """Yield the rows of a name, each corpus' from the newest snapshot on disk that has it there."""
+    told: set[str] = set()
     for snapshot, rows in _rows_of(store, reversed(store.snapshots), utterance_id):
-        if len(rows):
-            return snapshot, rows
-    return store.snapshot, store.snapshot.rows(utterance_id=utterance_id)
+        rows = rows[~rows["corpus"].isin(told)]
+        told.update(rows["corpus"])
+        yield snapshot, rows
 
 
 def history(store: Store, row: pd.Series) -> Iterator[Event]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features_cache.atomic import partial_path, publish
-from features_cache.catalogue import Catalogue
+from features_cache.catalogue import UNTOLD, Catalogue
 from features_cache.key_columns import hex_of, keys_of
 from features_cache.keys import file_sha256
 from features_cache.lookup import coded, joined, positions
@@ -78,7 +78,7 @@ def merge(store: Store, others: Sequence[Store], recipe_id: str) -> Merge:
     Parameters
     ----------
     store : to merge into, holding its newest snapshot; the caller holds its lock
-    others : to take from; they are only read
+    others : to take from, with what killed runs have left (`Store.adopt`); they are only read
     recipe_id : identity of the recipe
 
     Returns
@@ -114,7 +114,9 @@ def merge(store: Store, others: Sequence[Store], recipe_id: str) -> Merge:
             rows = names.united()
             audio = {**other.snapshot.audio, **audio}
         undo.pop_all()
-    store.publish_catalogue(catalogue, recipe_id, before_snapshot=is_changed)
+    is_untold = any(each.is_untold for each in (store, *others))
+    told = store.next_snapshot if is_changed else 0
+    store.publish_catalogue(catalogue, recipe_id, for_snapshot=UNTOLD if is_untold else told)
     if is_changed:
         store.publish_snapshot(
             in_parts(as_table(rows)), recipe_id, audio={**audio, **store.snapshot.audio}
@@ -268,7 +270,8 @@ def _differ(theirs: pd.DataFrame, mine: pd.DataFrame) -> Mask:
 def _adopt(store: Store, other: Store, name: str, undo: ExitStack) -> PublishedShard:
     """Take a shard file over, as a second name of the same file where the disk can do that."""
     source, final = other.shards_folder / name, store.shards_folder / name
-    expected = other.catalogue.shards[name]
+    # Of what a killed run has left, nobody has taken the sum yet.
+    expected = other.catalogue.shards[name] or file_sha256(source)
     if final.exists():
         if file_sha256(final) == expected:  # a merge was killed before it could publish
             return PublishedShard(name=name, sha256=expected)

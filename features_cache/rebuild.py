@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from features_cache.atomic import atomic_write
-from features_cache.catalogue import SCHEMA, Catalogue
+from features_cache.catalogue import SCHEMA, UNTOLD, Catalogue
 from features_cache.examiner import Examiner
 from features_cache.format_1 import GENERATIONS
 from features_cache.key_columns import hex_of
@@ -84,7 +84,9 @@ def rebuild(folder: Path, labels: pd.DataFrame | None = None) -> Rebuilt:
     recipe_id = store.recipe_id or found.recipe_id()
     reasons = store.catalogue.only(~store.catalogue.is_place)
     catalogue, names = found.catalogue(reasons)
-    store.publish_catalogue(catalogue, recipe_id)  # under numbers above those of torn tables
+    is_new = bool((store.catalogue.find(catalogue.keys) < 0).any())
+    # Under numbers above those of torn tables.
+    store.publish_catalogue(catalogue, recipe_id, for_snapshot=UNTOLD if is_new else None)
     if store.snapshot.number == 0 or labels is not None:
         before = store.snapshot.rows() if store.snapshot.number else _bare_rows(catalogue, names)
         rows = before if labels is None else _labelled(before, labels)

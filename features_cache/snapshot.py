@@ -256,7 +256,7 @@ def newest_whole(folder: Path, read: Callable[[int], Snapshot]) -> Snapshot:
     for number in reversed(numbers(folder)):
         try:
             read_table(table_path(folder, number))
-            return read(number)
+            return read(number).held()
         except TableError:  # `verify` tells of it
             continue
     return Snapshot()

@@ -28,7 +28,13 @@ from numpy.typing import NDArray
 
 from features_cache import format_1
 from features_cache.atomic import PARTIAL, atomic_write
-from features_cache.catalogue import Catalogue, catalogue_rows, publish_catalogue, read_catalogue
+from features_cache.catalogue import (
+    UNTOLD,
+    Catalogue,
+    catalogue_rows,
+    publish_catalogue,
+    read_catalogue,
+)
 from features_cache.index_file import index_numbers, write_index_file
 from features_cache.key_columns import KEY, from_arrow, hex_of, keys_of
 from features_cache.keys import CLEAN, file_sha256
@@ -169,6 +175,16 @@ class Store:
         """Names of the shards on disk."""
         return {path.name for path in self.shards_folder.glob("*.h5")}
 
+    @property
+    def next_snapshot(self) -> int:
+        """Number of the snapshot that is published next."""
+        return max(self.snapshots, default=0) + 1
+
+    @property
+    def is_untold(self) -> bool:
+        """Whether there are features of a run that was killed before it could say what it wanted."""
+        return self.catalogue.for_snapshot >= self.next_snapshot
+
     def read_snapshot(self, number: int) -> Snapshot:
         """Open another snapshot of the store; see `features_cache.snapshot.read_snapshot`."""
         read = format_1.read_generation if self.format == 1 else read_snapshot
@@ -284,24 +300,26 @@ class Store:
 
     def _shard(self, place: Place) -> tuple[dict[str, h5py.Dataset], Place]:
         """Open a shard, or, where it has been replaced meanwhile, the one that has its rows now."""
-        if place.shard not in self._open and not (self.shards_folder / place.shard).is_file():
-            place = self._moved(place)
-        name = place.shard
-        if name in self._open:
-            self._open.move_to_end(name)
-            return self._open[name], place
-        file = open_shard(self.shards_folder / name)
-        # Held, since to find a dataset by name takes ten times as long as to read a segment.
-        self._open[name] = {column: file[column] for column in _DATASETS}
+        if place.shard not in self._open:
+            try:
+                file = open_shard(self.shards_folder / place.shard)
+            except ShardError:
+                if (self.shards_folder / place.shard).is_file():
+                    raise
+                return self._shard(self._moved(place))
+            # Held, since to find a dataset by name takes ten times as long as to read a segment.
+            self._open[place.shard] = {column: file[column] for column in _DATASETS}
+        self._open.move_to_end(place.shard)
         while len(self._open) > OPEN_SHARDS:
             self._close_one(last=False)
-        return self._open[name], place
+        return self._open[place.shard], place
 
     def _moved(self, place: Place) -> Place:
         """Look a missing place up in the held catalogue, then in the newest one."""
         for is_again in (False, True):
             if is_again:
-                self.catalogue = read_catalogue(self.catalogue_folder)
+                # In one go: whoever misses one shard is going to miss others.
+                self.catalogue = read_catalogue(self.catalogue_folder, whole=True)
             found = self.catalogue.places(np.array([place.key], KEY))[0]
             if found.shard and (self.shards_folder / found.shard).exists():
                 return found
@@ -338,7 +356,8 @@ class Store:
         is_new = ~np.isin(catalogue.find(from_arrow(rows["key"])), np.flatnonzero(stays))
         catalogue = catalogue.plus(rows.filter(pa.array(is_new)), dict.fromkeys(left, ""))
         # All of the others is there: a compaction or a merge was killed.
-        self.catalogue = catalogue.with_retired({*left} - catalogue.named_shards())
+        catalogue = catalogue.with_retired({*left} - catalogue.named_shards())
+        self.catalogue = replace(catalogue, for_snapshot=UNTOLD) if is_new.any() else catalogue
 
     def on_disk(self) -> Catalogue:
         """Give the held catalogue, but for places in shards that are not there."""
@@ -371,7 +390,7 @@ class Store:
         return [path.name for path in stale]
 
     def publish_catalogue(
-        self, catalogue: Catalogue, recipe_id: str = "", *, before_snapshot: bool = False
+        self, catalogue: Catalogue, recipe_id: str = "", *, for_snapshot: int | None = None
     ) -> None:
         """Publish what exists; it is held from then on.
 
@@ -381,18 +400,21 @@ class Store:
         ----------
         catalogue : made of the held one
         recipe_id : identity of the recipe; by default as the store has it
-        before_snapshot : whether a snapshot follows that wants what is new in it
+        for_snapshot : number of the snapshot that will say what is wanted of all that is in it; 0 where
+            the newest does. By default whatever is untold stays so
         """
         newest = max(numbers(self.catalogue_folder), default=0)
-        if catalogue.is_published and catalogue.number == newest:
+        if for_snapshot is None:
+            for_snapshot = UNTOLD if self.is_untold else catalogue.for_snapshot
+        is_told = not self.is_untold or for_snapshot == self.catalogue.for_snapshot
+        if catalogue.is_published and catalogue.number == newest and is_told:
             return
         named, there = catalogue.named_shards(), self.shards
         known = {*self.catalogue.shards, *catalogue.shards, *catalogue.retired} - named
-        next_snapshot = max(self.snapshots, default=0) + 1
         ready = replace(
             catalogue,
             recipe_id=recipe_id or self.recipe_id,
-            for_snapshot=next_snapshot if before_snapshot else catalogue.for_snapshot,
+            for_snapshot=for_snapshot,
             shards={
                 name: catalogue.shards.get(name) or file_sha256(self.shards_folder / name)
                 for name in sorted(named)
@@ -401,7 +423,8 @@ class Store:
         )
         before = read_catalogue(self.catalogue_folder)
         is_same = (
-            ready.number == before.number == newest > 0
+            is_told
+            and ready.number == before.number == newest > 0
             and ready.shards == before.shards
             and {*ready.retired} == {*before.retired} & there
             and ready.has_rows_of(before)

@@ -67,9 +67,35 @@ def verify(
     features_cache.examiner.ExaminerError
         The process that looks into damaged shards cannot be started.
     """
-    index = folder / "store.h5"  # before the tables: a run may publish one meanwhile
+    before = _newest(folder)
+    index = folder / "store.h5"
     shown = index_numbers(index) if index.exists() else (0, 0)
     store = open_whole(folder)
+    for problem in _problems(store, examiner, full=full):
+        if _is_still_there(store, problem):
+            yield problem
+    if _newest(folder) == before:  # else a writer was at work, and is none of these
+        yield from _without_place(store)
+        yield from _stale_index(index, shown, store)
+
+
+def _newest(folder: Path) -> tuple[list[int], ...]:
+    """Numbers of the newest snapshot and version of the catalogue on disk."""
+    return tuple(numbers(folder / part)[-1:] for part in ("snapshots", "catalogue"))
+
+
+def _is_still_there(store: Store, problem: StoreProblem) -> bool:
+    """Whether a missing file is one that a writer has not removed meanwhile, as it may."""
+    if problem.table is not None:
+        return problem.table.exists()
+    is_there = (store.shards_folder / problem.shard).exists()
+    if store.format == 1 or not problem.shard or is_there:
+        return True
+    return problem.shard in read_catalogue(store.catalogue_folder).shards
+
+
+def _problems(store: Store, examiner: Examiner | None, *, full: bool) -> Iterator[StoreProblem]:
+    """Yield what is wrong with tables and shards, as far as nobody writes meanwhile."""
     yield from torn_tables(store, full=full)
     names = _Names(store)
     with ExitStack() as stack:
@@ -81,8 +107,6 @@ def verify(
             yield from _ShardCheck(store, name, order[first:last], names, full=full).problems(
                 examiner
             )
-    yield from _without_place(store)
-    yield from _stale_index(index, shown, store)
 
 
 def _without_place(store: Store) -> Iterator[StoreProblem]:

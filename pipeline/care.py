@@ -123,6 +123,7 @@ def free_space(
         "n_utterances": len(found.utterance_ids),
         "utterance_ids": list(found.utterance_ids),
         "n_held": found.n_held,
+        "n_untold": found.n_untold,
         "n_damaged": found.n_damaged,
         "bytes": found.n_bytes,
         "freed_bytes": freed,
@@ -196,8 +197,10 @@ def _merge(workdir: Workdir, recipe_json: str, folders: list[Path]) -> dict[str,
     with writer_lock(folder):
         store = Store.create(folder, recipe_json)
         store.remove_stale_partials()
-        store.adopt(WITHDRAWN)
-        done = merge(store, [Store(each) for each in folders], recipe_id)
+        others = [Store(each) for each in folders]
+        for each in (store, *others):
+            each.adopt(WITHDRAWN)
+        done = merge(store, others, recipe_id)
     return {
         "store": str(folder),
         **named_snapshot(store.snapshot.number),

@@ -39,8 +39,11 @@ def explain(workdir: Workdir, folder: Path, utterance_id: str) -> list[dict[str,
         One per row that bears the name; empty if no snapshot on disk has one.
     """
     store = Store(folder)
-    snapshot, rows = last_rows(store, utterance_id)
-    return [_explain(workdir, store, snapshot, row) for _, row in rows.iterrows()]
+    return [
+        _explain(workdir, store, snapshot, row)
+        for snapshot, rows in last_rows(store, utterance_id)
+        for _, row in rows.iterrows()
+    ]
 
 
 def _explain(workdir: Workdir, store: Store, snapshot: Snapshot, row: pd.Series) -> dict[str, Any]:

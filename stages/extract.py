@@ -182,7 +182,9 @@ def _publish(store: Store, recipe: Recipe, run: ExtractRun, made: Made, found: O
     is_nothing = not len(found.own) and not len(found.kept) and store.snapshot.number == 0
     is_new = not is_nothing and (is_elsewhere or differs(found))
     exists = made.added_to(store.catalogue)
-    store.publish_catalogue(exists, recipe.recipe_id, before_snapshot=is_new)
+    store.publish_catalogue(
+        exists, recipe.recipe_id, for_snapshot=store.next_snapshot if is_new else 0
+    )
     if is_new:
         store.publish_snapshot(snapshot_parts(found), recipe.recipe_id, audio=run.audio)
     store.show()

@@ -63,7 +63,7 @@ def import_features(path: Path, folder: Path, versions_json: str) -> tuple[Recip
         rows = manifest.assign(key=source.columns["key"], status=LIVE)
     sums = {shard.name: shard.sha256 for shard in shards}
     exists = store.catalogue.plus(rows_of_shards(shards), sums)
-    store.publish_catalogue(exists, recipe.recipe_id, before_snapshot=True)
+    store.publish_catalogue(exists, recipe.recipe_id, for_snapshot=store.next_snapshot)
     store.publish_snapshot(in_parts(as_table(rows)), recipe.recipe_id)
     return recipe, manifest
 

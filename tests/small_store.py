@@ -93,9 +93,10 @@ def publish(
     recipe_id: str = RECIPE_ID,
     audio: dict[str, str] | None = None,
 ) -> None:
-    """Publish shards, then a snapshot of these rows alone, then what shows both."""
+    """Publish shards, then a snapshot of these rows alone, then what shows both, as a run does."""
     sums = {shard.name: shard.sha256 for shard in shards}
-    store.publish_catalogue(store.catalogue.plus(rows_of_shards(shards), sums), recipe_id)
+    exists = store.catalogue.plus(rows_of_shards(shards), sums)
+    store.publish_catalogue(exists, recipe_id, for_snapshot=store.next_snapshot)
     store.publish_snapshot(in_parts(as_table(rows)), recipe_id, audio=audio)
     store.show()
 

@@ -13,13 +13,18 @@ import pytest
 
 from features_cache.catalogue import catalogue_rows, read_catalogue
 from features_cache.compact import compact
+from features_cache.forget import forget, remembered
 from features_cache.gc import collect, waste
 from features_cache.key_columns import keys_of
 from features_cache.lock import writer_lock
+from features_cache.merge import merge
 from features_cache.numbered import TableError
+from features_cache.rebuild import rebuild
+from features_cache.repair import damage, salvage
 from features_cache.store import Store, rows_of_shards
 from features_cache.verify import verify
 from tests.small_store import (
+    RECIPE_ID,
     add,
     contents,
     drop,
@@ -152,6 +157,7 @@ def test_an_orphan_goes_only_if_everything_in_it_is_elsewhere(worn: Store) -> No
 def test_features_that_are_elsewhere_too_are_not_named_among_those_that_go(worn: Store) -> None:
     new_shard(worn, ["a", "unknown"])
     again = reopened(worn)
+    publish(again, again.snapshot.rows())  # a run that wants neither
     before = contents(worn.folder)
     assert sorted(waste(again).utterance_ids) == sorted([HALF, WHOLE, "unknown"])
     collect(again)
@@ -276,15 +282,36 @@ def test_what_was_put_aside_as_damaged_goes_too(worn: Store) -> None:
     assert contents(worn.folder) == before
 
 
+def repair_damage(store: Store) -> None:
+    """Lose a file that the newest snapshot wants, and publish another that says so."""
+    (store.shards_folder / store.place("a").shard).unlink()
+    salvage(store, damage(verify(store.folder, full=True)))
+
+
+CARES = {
+    "compact": compact,
+    "repair": repair_damage,
+    "rebuild": lambda store: rebuild(store.folder),
+    "forget": lambda store: forget(store, remembered(store, ["dd"])),
+    "merge": lambda store: merge(
+        store, [make_store(store.folder.parent / "other", ["their"])], RECIPE_ID
+    ),
+}
+
+
+@pytest.mark.parametrize("has_catalogue", [False, True])
+@pytest.mark.parametrize("care", CARES)
 def test_what_a_killed_run_has_made_stays_until_the_next_one_says_what_it_wanted(
-    worn: Store,
+    worn: Store, care: str, has_catalogue: bool
 ) -> None:
-    """It was killed between the catalogue and the snapshot."""
+    """It was killed before it could publish anything, or between the catalogue and the snapshot."""
     shard = new_shard(worn, ["late", "later"])
-    exists = worn.catalogue.plus(rows_of_shards([shard]), {shard.name: shard.sha256})
-    worn.publish_catalogue(exists, before_snapshot=True)
-    compact(reopened(worn))
-    collect(reopened(worn))
+    if has_catalogue:
+        exists = worn.catalogue.plus(rows_of_shards([shard]), {shard.name: shard.sha256})
+        worn.publish_catalogue(exists, for_snapshot=worn.next_snapshot)
+    CARES[care](reopened(worn))
+    assert waste(Store(worn.folder)).n_untold >= 2
+    collect(Store.for_writing(worn.folder))
     again = reopened(worn)
     assert places(again).keys() >= {key_of("late"), key_of("later")}
     publish(again, again.snapshot.rows())

@@ -106,24 +106,28 @@ class Model:
     """What a store ought to hold.
 
     `exists` says of a key which decoder made its features, and why there are none; of what a crash has
-    left, `loose`, only the next night takes notice. `cut` is set by a night that was killed between the
-    catalogue and the snapshot: how many snapshots there were, and whether both had news.
+    left, `loose`, only the next night takes notice. `is_untold` while no night has said whether it wants
+    what a killed one has left.
     """
 
     wanted: dict[Name, Row] = field(default_factory=dict)
     exists: dict[Key, tuple[str, str]] = field(default_factory=dict)
     loose: dict[Key, tuple[str, str]] = field(default_factory=dict)
-    cut: tuple[int, bool] = (-1, False)
+    is_untold: bool = False
 
     def adopt(self, withdrawn: set[str]) -> dict[Key, tuple[str, str]]:
         """What exists once somebody has looked at what crashes have left."""
+        return {**self.exists, **self.left(withdrawn)}
+
+    def left(self, withdrawn: set[str]) -> dict[Key, tuple[str, str]]:
+        """What crashes have left that is not there already."""
         places_ = {
             k for k, (decoder, why) in self.exists.items() if not why and decoder not in withdrawn
         }
-        return {**self.exists, **{k: v for k, v in self.loose.items() if k not in places_}}
+        return {k: v for k, v in self.loose.items() if k not in places_}
 
     def night(self, night: Night, world: "World", wishes: dict[str, Wish], others: set[str],
-              tried: frozenset[Key], ended: str, number: int) -> Told:  # fmt: skip
+              tried: frozenset[Key], ended: str) -> Told:  # fmt: skip
         """Go through a night in which, of all that there was to do, `tried` was tried."""
         before = dict(self.wanted)
         known = self.adopt(world.withdrawn)
@@ -146,7 +150,7 @@ class Model:
         if ended == "crash" or (ended == "signal" and not made):
             self.loose |= made
             return told
-        existed = self.exists
+        existed, left = self.exists, self.left(world.withdrawn)
         self.exists, self.loose = {**known, **reasons, **made}, {}
         done = self._settled(rows, world, {**counts, **reasons, **made}, passing)
         news = {
@@ -167,9 +171,10 @@ class Model:
             if is_unreached and name[2] == CLEAN:
                 gone = {n: r for n, r in outgrown.items() if n[:2] == name[:2]}
                 self.wanted |= gone if was is not None and was.status != PENDING else {}
-        if ended == "between":
-            is_news = self.wanted != before and self.exists != existed
-            self.cut = (number, is_news or self.cut == (number, True))
+        is_new = self.wanted != before
+        is_half = ended == "between" and is_new
+        self.is_untold = is_half and (self.is_untold or self.exists != existed or bool(left))
+        if is_half:
             self.wanted = before
             return told
         return dataclasses.replace(told, newly=self._newly(news, done))
@@ -280,8 +285,9 @@ class Model:
             if mine is None or rank.get(row.status, 1) < rank.get(mine.status, 1):
                 self.wanted[name] = row
         mine_ = self.adopt(withdrawn)
+        self.is_untold |= other.is_untold or bool(self.left(withdrawn) or other.left(withdrawn))
         self.loose = {}
-        for key, found in other.exists.items():
+        for key, found in other.adopt(withdrawn).items():
             if key not in mine_ or (mine_[key][1] and not found[1]):
                 mine_[key] = found
         self.exists = mine_
@@ -406,19 +412,19 @@ class World:
         kept = {as_key(key) for key in wanted if key}
         for number in held:
             kept |= {*store.read_snapshot(number).rows(["key"])["key"]}
-        is_cut, has_news = model.cut[0] == store.snapshot.number, model.cut[1]
-        is_waiting = store.catalogue.for_snapshot > store.snapshot.number
-        assert is_waiting if is_cut and has_news else is_waiting <= is_cut
+        assert store.is_untold == model.is_untold
         collect(store, held)
         model.exists = {
-            key: v for key, v in model.exists.items() if is_waiting or as_key(key) in kept
+            key: v for key, v in model.exists.items() if model.is_untold or as_key(key) in kept
         }
         self.check("main")
 
     def merge(self) -> None:
         store = self.opened("main")
-        store.adopt(self.withdrawn)
-        merge(store, [Store(self.folders["other"])], RECIPE.recipe_id)
+        other = Store(self.folders["other"])
+        for each in (store, other):
+            each.adopt(self.withdrawn)
+        merge(store, [other], RECIPE.recipe_id)
         self.models["main"].merge(self.models["other"], self.withdrawn)
         self.check("main")
 
@@ -429,6 +435,7 @@ class World:
         if memory.is_empty:
             return
         forget(store, memory)
+        model.is_untold |= bool(model.left(self.withdrawn))
         model.exists, model.loose = model.adopt(self.withdrawn), {}
         gone = {key.hex() for key in map(_whole, memory.keys)}
         hit = {n for n, row in model.wanted.items() if n[1] == name}
@@ -473,9 +480,7 @@ class World:
             run = ExtractRun(lock=lock, stop=workers.must_stop)
             done, ended = carry_out(plan, store, workers, run, night)
         tried = frozenset(workers.tried)
-        told = model.night(
-            night, self, wishes, set(elsewhere["utterance_id"]), tried, ended, number
-        )
+        told = model.night(night, self, wishes, set(elsewhere["utterance_id"]), tried, ended)
         assert set(plan.pending["key"]) == {as_key(key) for key in told.pending}
         assert frozenset(plan.gone) == told.gone
         if done is not None:

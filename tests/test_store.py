@@ -380,9 +380,9 @@ def test_a_reader_finds_features_that_were_moved_meanwhile(
     assert not (filled.shards_folder / place.shard).exists()
     read: list[int] = []
 
-    def note_and_read(folder: Path) -> object:
+    def note_and_read(folder: Path, *, whole: bool) -> object:
         read.append(1)
-        return read_catalogue(folder)
+        return read_catalogue(folder, whole=whole)
 
     monkeypatch.setattr(store_module, "read_catalogue", note_and_read)
     np.testing.assert_array_equal(reader.read(place), values("bb"))
@@ -390,6 +390,21 @@ def test_a_reader_finds_features_that_were_moved_meanwhile(
     assert reader.snapshot.number == 1
     np.testing.assert_array_equal(reader.stack("a"), values("a"))
     assert len(read) == 1
+
+
+def test_a_shard_that_goes_while_a_reader_opens_it_is_found_again(
+    filled: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Store(filled.folder)
+    real = store_module.open_shard
+
+    def late(path: Path) -> object:
+        monkeypatch.undo()
+        move_everything(filled.folder)
+        return real(path)
+
+    monkeypatch.setattr(store_module, "open_shard", late)
+    np.testing.assert_array_equal(reader.stack("bb"), values("bb"))
 
 
 def test_a_reader_whose_shard_is_open_reads_on_after_it_is_deleted(

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from features_cache.lock import writer_lock
 from features_cache.store import Store
 from stages.vector_cache import VectorCache, VectorMaker
 from tests.command_line import Answer, command_line, write_voices
@@ -226,6 +227,10 @@ def test_explain_tells_two_corpora_with_one_name_apart(keeper: Keeper) -> None:
     found = keeper.store("explain", "u0")["utterances"]
     assert sorted(each["corpus"] for each in found) == ["other", "small"]
     assert len({each["shard"] for each in found}) == 1  # equal audio is stored once
+    del keeper.rows["u0"]
+    keeper.extract(corpus="other")
+    found = keeper.store("explain", "u0")["utterances"]
+    assert {each["corpus"]: each["status"] for each in found} == {"other": "gone", "small": "live"}
 
 
 def test_gc_says_what_it_would_free_and_frees_it_when_told_to(keeper: Keeper) -> None:
@@ -518,9 +523,50 @@ def test_forgetting_says_what_goes_and_what_is_beyond_reach(witnessed: Keeper) -
     assert f"{run} has learnt from 2 of them, and so has its bundle {run / 'bundle'}" in text
     assert "the next extraction makes their features again" in text
     provenance = json.loads((run / "run.json").read_text())["provenance"]
-    assert provenance["forgotten_since"] == 2
+    rows = [*pd.read_csv(run / "manifest.csv")["utterance_id"]]
+    assert {rows[i] for i in provenance["forgotten_since"]} == {WITNESS, "u1"}
     assert provenance["snapshot"] == 3
     assert set(witnessed.stacks()) == {*NAMES} - {"u1"}
+
+
+def test_trainings_say_once_and_for_all_whom_they_have_learnt_from(witnessed: Keeper) -> None:
+    run = witnessed.train()
+    with writer_lock(witnessed.opened().folder):
+        done = witnessed.call("store", "forget", WITNESS, "--workdir", witnessed.workdir)
+    assert done.status == 4
+    assert "forgotten_since" not in (run / "run.json").read_text()
+    witnessed.store("forget", WITNESS)
+    words = [WITNESS, "u2", "--workdir", witnessed.workdir, "--json"]
+    done = witnessed.call("store", "forget", *words)  # its name is no store's any more
+    assert (done.status, done.fields["unknown"]) == (1, [WITNESS])
+    assert [each["n_utterances"] for each in done.fields["runs"]] == [2]
+    provenance = json.loads((run / "run.json").read_text())["provenance"]
+    rows = [*pd.read_csv(run / "manifest.csv")["utterance_id"]]
+    assert [rows[i] for i in provenance["forgotten_since"]] == ["u2", WITNESS]
+
+
+def test_what_imports_have_left_of_a_forgotten_utterance_is_told(witnessed: Keeper) -> None:
+    imports, scratch = witnessed.workdir / "imports", witnessed.workdir / "scratch"
+    imports.mkdir()
+    (scratch / "import-1").mkdir(parents=True)
+    shutil.copy(witnessed.manifest(), imports / "theirs.csv")
+    text = witnessed.says("forget", "u1", "--dry-run")
+    assert f"the manifest {imports / 'theirs.csv'} names some of them" in text
+    assert f"an import was killed and left {scratch / 'import-1'}; remove it" in text
+
+
+def test_a_name_that_only_a_shard_still_has_goes(witnessed: Keeper) -> None:
+    (witnessed.audio / f"{WITNESS}.wav").rename(witnessed.audio / f"{NAMESAKE}.wav")
+    witnessed.rows[NAMESAKE] = [f"{NAMESAKE}.wav", "s", "joy"]
+    del witnessed.rows[WITNESS]
+    witnessed.extract()
+    witnessed.store("gc", "--yes")
+    shards = [*witnessed.opened().shards_folder.glob("*.h5")]
+    assert any(WITNESS.encode() in unpacked(path) for path in shards)
+    before = witnessed.stacks()
+    assert witnessed.store("forget", WITNESS)["unknown"] == []
+    assert traces(witnessed, [WITNESS.encode()]) == []
+    assert witnessed.stacks() == before
 
 
 def test_forgetting_lists_only_trainings_that_named_one(witnessed: Keeper) -> None:
@@ -769,6 +815,18 @@ def test_what_a_killed_run_has_left_is_counted_and_who_is_unknown_is_told(
     done = keeper.call("store", "forget", *words)
     assert (done.status, done.fields["unknown"]) == (1, ["nobody"])
     assert done.fields["n_forgotten"] == 1
+
+
+def test_what_a_killed_part_has_made_comes_in_and_is_not_made_again(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_orphan(keeper, monkeypatch)
+    whole = keeper.folder / "whole"
+    merged = keeper.call("store", "merge", keeper.workdir, "--workdir", whole, "--json")
+    assert merged.status == 0, merged.err
+    keeper.call("store", "gc", "--yes", "--workdir", whole)
+    keeper.rows = {name: [f"{name}.wav", "s", "joy"] for name in (NAMESAKE, "bystander")}
+    assert keeper.extract(corpus="new", workdir=whole).fields["n_to_extract"] == 0
 
 
 KILLS = [

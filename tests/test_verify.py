@@ -14,6 +14,7 @@ from pathlib import Path
 import h5py
 import pytest
 
+import features_cache.verify
 from features_cache.compact import compact
 from features_cache.examiner import Examiner, ExaminerError, limit_memory
 from features_cache.gc import collect
@@ -150,6 +151,36 @@ def test_without_any_catalogue_every_live_row_has_no_place(filled: Store) -> Non
     found = {p.code: p for p in verify(filled.folder)}
     assert set(found) == {"no_place", "stale_index"}
     assert found["no_place"].utterance_ids == ("a", "bb")
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["index_numbers", "read_catalogue", "newest_whole", "numbers", "read_metadata", "examine"],
+)
+@pytest.mark.parametrize("n_shards", [0, 2])
+def test_a_writer_at_work_meanwhile_is_nothing_wrong(
+    tmp_path: Path,
+    step: str,
+    n_shards: int,
+    examiner: Examiner,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = make_store(tmp_path / "store", *([f"{i}"] for i in range(n_shards)))
+    until_then = getattr(features_cache.verify, step)
+
+    def late(*given: object, **how: object) -> object:
+        monkeypatch.undo()
+        for name in ("ccc", "dddd", "eeeee"):
+            add(store, new_shard(store, [name]))
+        drop(store, "ccc", "0")
+        compact(store)
+        collect(store)
+        add(store, new_shard(store, ["ffffff"]))
+        return until_then(*given, **how)
+
+    monkeypatch.setattr(features_cache.verify, step, late)
+    assert list(verify(store.folder, full=True, examiner=examiner)) == []
+    assert list(verify(store.folder, full=True, examiner=examiner)) == []
 
 
 def test_an_index_that_killed_runs_left_behind_is_whole(

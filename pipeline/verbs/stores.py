@@ -298,6 +298,10 @@ def _forgotten_lines(done: dict[str, Any], *, is_dry: bool) -> list[str]:
         + (f", and so has its bundle {run['bundle']}" if run["bundle"] else "")
         for run in done["runs"]
     ]
+    lines += [f"beyond reach: the manifest {path} names some of them" for path in done["imports"]]
+    lines += [
+        f"beyond reach: an import was killed and left {path}; remove it" for path in done["scratch"]
+    ]
     if done["stores"]:
         lines.append(
             "beyond reach: exports, copies of bundles, pages of nights and runs that name them, and stores "
@@ -328,6 +332,11 @@ def _waste_lines(waste: dict[str, Any], *, is_sure: bool) -> list[str]:
         holders = ", ".join(map(str, waste["kept_snapshots"][:-1]))
         lines.append(
             f"  features of {waste['n_held']} more are wanted by older snapshots that are kept: {holders}"
+        )
+    if waste["n_untold"]:
+        lines.append(
+            f"  features of {waste['n_untold']} more stay until the next extraction: a run was cut short "
+            "before it could say what it wanted"
         )
     has_any = any(waste[name] for name in ("snapshots", "n_shards", "n_damaged"))
     if has_any and not is_sure:
