@@ -227,6 +227,13 @@ class Catalogue:
         is_same = (plain(mine).equals(plain(theirs)) for mine, theirs in pairs)
         return len(self.rows) == len(other.rows) and all(is_same)
 
+    def by_shard(self) -> dict[str, NDArray[np.int64]]:
+        """Say which rows, ascending, name each shard."""
+        codes, names = coded(self.rows["shard"])
+        order = np.argsort(codes, kind="stable")
+        parts = np.split(order, np.searchsorted(codes[order], np.arange(1, max(1, len(names)))))
+        return {name: part for name, part in zip(names, parts, strict=False) if name and len(part)}
+
     def named_shards(self) -> set[str]:
         """Names of the shards that rows name."""
         return set(self.rows["shard"].unique().to_pylist()) - {""}

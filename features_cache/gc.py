@@ -160,11 +160,11 @@ class _Sorting:
 
     def _partly_dead(self, names: Collection[str]) -> dict[str, int]:
         """Shards with features that nobody wants, and how many bytes of those there are."""
-        shards, keys = self.kept.texts("shard"), self.kept.keys
+        keys, rows = self.kept.keys, self.kept.by_shard()
         found = {}
         for name in sorted(names):
             content = self._store.content(name)
-            alive = set(hex_of(keys[shards == name]))
+            alive = set(hex_of(keys[rows[name]]))
             dead = [each for each in content.entries if each.key not in alive] if content else []
             if content and dead:
                 row_bytes = content.header.feature_dim * np.dtype(content.header.dtype).itemsize
@@ -177,7 +177,7 @@ class _Sorting:
         known = self.kept
         is_there = known.in_shards(self._store.shards)
         found = []
-        for name in self._store.orphans():
+        for name in self._store.unknown_shards():
             content = self._store.content(name)
             if content is None or content.header.recipe_json != self._store.recipe_json:
                 continue

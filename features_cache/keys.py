@@ -39,6 +39,8 @@ def content_key(audio_sha256: str, start: float, end: float, view: str = CLEAN) 
     --------
     >>> content_key("ab" * 32, 0.0, float("nan"))[:16]
     '45542e58e0eff46e'
+    >>> content_key("ab" * 32, 0.00005, 2)[:16]
+    'b0341b751721a481'
     """
     rest = _rest(float(start) + 0.0, None if math.isnan(end) else float(end), view)  # -0.0 is 0.0
     is_plain = audio_sha256.isascii() and audio_sha256.isalnum()

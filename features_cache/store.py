@@ -332,7 +332,7 @@ class Store:
 
     # Writing: the lock's holder only
 
-    def orphans(self) -> list[str]:
+    def unknown_shards(self) -> list[str]:
         """Names of published shards that the catalogue does not know: what a killed run has left."""
         return sorted(self.shards - {*self.catalogue.shards, *self.catalogue.retired})
 
@@ -346,7 +346,7 @@ class Store:
         ----------
         withdrawn : revisions of decoders whose features and reasons do not count any more
         """
-        found = {name: self._rows_of_orphan(name) for name in self.orphans()}
+        found = {name: self._rows_of_unknown(name) for name in self.unknown_shards()}
         left = {name: rows for name, rows in found.items() if rows is not None}
         if not left:
             return
@@ -371,7 +371,7 @@ class Store:
         except ShardError:
             return None
 
-    def _rows_of_orphan(self, name: str) -> pa.Table | None:
+    def _rows_of_unknown(self, name: str) -> pa.Table | None:
         content = self.content(name)
         if not content or content.damaged or content.header.recipe_json != self.recipe_json:
             return None

@@ -100,13 +100,10 @@ def _problems(store: Store, examiner: Examiner | None, *, full: bool) -> Iterato
     names = _Names(store)
     with ExitStack() as stack:
         examiner = examiner or stack.enter_context(Examiner())
-        shards = store.catalogue.texts("shard")
-        order = np.argsort(shards, kind="stable")
-        for name in sorted({*store.catalogue.shards, *store.orphans()}):
-            first, last = (np.searchsorted(shards[order], name, side) for side in ("left", "right"))
-            yield from _ShardCheck(store, name, order[first:last], names, full=full).problems(
-                examiner
-            )
+        rows, none = store.catalogue.by_shard(), np.zeros(0, np.int64)
+        for name in sorted({*store.catalogue.shards, *store.unknown_shards()}):
+            check = _ShardCheck(store, name, rows.get(name, none), names, full=full)
+            yield from check.problems(examiner)
 
 
 def _without_place(store: Store) -> Iterator[StoreProblem]:

@@ -66,7 +66,7 @@ def choose_engine(
 
 def store_engine(store: Store) -> str | None:
     """Say which engine made a store's newest features; None where no shard says so."""
-    names = {*store.catalogue.shards, *store.orphans()}
+    names = {*store.catalogue.shards, *store.unknown_shards()}
     there = [path for path in store.shards_folder.glob("*.h5") if path.name in names]
     for path in sorted(there, key=_when_made, reverse=True)[:FEW]:
         try:

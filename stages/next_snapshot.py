@@ -129,12 +129,12 @@ def outcome(plan: Plan, made: Made, *, is_cut_short: bool = False) -> Outcome:
     is_own[stays] = False
     is_unreached = np.zeros(len(rows.manifest), bool)
     is_unreached[stays[stays < len(rows.manifest)]] = True
-    outgrown = rows.outgrown[is_unreached[rows.outgrown_at]]
+    old_views = rows.old_views[is_unreached[rows.old_views_at]]
     return Outcome(
         plan=plan,
         settled=settled,
         own=np.flatnonzero(is_own),
-        kept=np.concatenate([rows.kept, rows.was[stays], outgrown]),
+        kept=np.concatenate([rows.kept, rows.was[stays], old_views]),
         is_news=is_news & is_own & (not is_cut_short),
         failures=made.lasting(),
     )

@@ -282,8 +282,8 @@ class _Then:
 
     def gone(self) -> tuple[str, ...]:
         """Who has left, and does not live on under a new name."""
-        heirs = np.unique(self._rows.key[: len(self.was)][self.was < 0])
-        return tuple(self._left_ids[find_keys(self.left_keys, heirs) < 0])
+        renamed = np.unique(self._rows.key[: len(self.was)][self.was < 0])
+        return tuple(self._left_ids[find_keys(self.left_keys, renamed) < 0])
 
     def n_known(self) -> int:
         """Count those that had features."""

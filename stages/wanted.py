@@ -54,7 +54,7 @@ class Wanted:
         the whole file
     kept : rows of the snapshot before that stay, whatever happens
     left : rows of it whose utterance the manifest does not name any more
-    outgrown, outgrown_at : rows of it, of views not asked for, whose utterance has other bytes now,
+    old_views, old_views_at : rows of it, of views not asked for, whose utterance has other bytes now,
         and the row of the manifest that each is of
     """
 
@@ -70,8 +70,8 @@ class Wanted:
     is_same_file: Mask
     kept: Rows
     left: Rows
-    outgrown: Rows
-    outgrown_at: Rows
+    old_views: Rows
+    old_views_at: Rows
 
     def keys_now(self, rows: Rows) -> Keys:
         """Make the keys that some rows would have if they were made by this version's views.
@@ -149,7 +149,7 @@ class _Matching:
     def wanted(self, views: Sequence[View]) -> Wanted:
         n = len(self._manifest)
         key = self._clean_keys()
-        rows, at, outgrown = self._others([view.name for view in views], key)
+        rows, at, old_views = self._others([view.name for view in views], key)
         others = [self._views[code] for code in np.unique(self._view[rows])]
         names = tuple(dict.fromkeys([*(view.name for view in views), *others]))
         code_of = np.array([names.index(v) if v in names else -1 for v in self._views], np.int32)
@@ -173,8 +173,8 @@ class _Matching:
             is_same_file=self._equals(self._sha256, was, self._now, at),
             kept=self._kept(key),
             left=np.flatnonzero(self._is_mine & (self._owner < 0)),
-            outgrown=outgrown,
-            outgrown_at=self._owner[outgrown],
+            old_views=old_views,
+            old_views_at=self._owner[old_views],
         )
 
     def _by_corpus(self, manifest: pd.DataFrame) -> Iterator[tuple[Rows, Rows]]:
@@ -255,11 +255,11 @@ class _Matching:
         at[away] = self._by_content(rows[away], key)
         rows, at = rows[at >= 0], at[at >= 0]
         follows = self._is_same(rows, at) | self._is_of(rows, at)
-        outgrown = rows[~follows & (self._owner[rows] >= 0)]
+        old_views = rows[~follows & (self._owner[rows] >= 0)]
         rows, at = rows[follows], at[follows]
         _, first = np.unique(at * len(self._views) + self._view[rows], return_index=True)
         first.sort()
-        return rows[first], at[first], outgrown
+        return rows[first], at[first], old_views
 
     def _by_content(self, rows: Rows, key: Keys) -> Rows:
         """Find utterances of the same audio, among those whose names are new."""

@@ -126,7 +126,7 @@ def test_what_was_gone_and_what_was_given_up_is_in_the_catalogue(
 
 def test_an_orphan_of_the_old_version_is_adopted(folder: Path) -> None:
     store = Store.for_writing(folder)
-    assert store.orphans() == [EXPECTED["orphan"]["shard"]]
+    assert store.unknown_shards() == [EXPECTED["orphan"]["shard"]]
     store.adopt()
     for row in EXPECTED["orphan"]["utterances"]:
         assert digest_of(store, row["key"]) == row["sha256"]

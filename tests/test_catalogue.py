@@ -161,9 +161,15 @@ def test_rows_are_told_by_their_shard_their_maker_and_their_reason() -> None:
     assert catalogue.made_by(["decoder/1"])[order].tolist() == [True, True, True, False]
     assert catalogue.texts("message")[order].tolist() == ["", "", "it is silent", ""]
     assert not catalogue.made_by([]).any()
+    rows = catalogue.by_shard()
+    assert {name: sorted(order.index(i) for i in part) for name, part in rows.items()} == {
+        "a.h5": [0],
+        "b.h5": [1, 3],
+    }
 
 
 def test_an_empty_catalogue_knows_nothing() -> None:
+    assert Catalogue().by_shard() == {}
     nothing = Catalogue()
     assert found(nothing.places(keys([1]))) == [("", 0, 0)]
     assert nothing.find(keys([1])).tolist() == [-1]

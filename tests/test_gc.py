@@ -151,7 +151,7 @@ def test_an_orphan_goes_only_if_everything_in_it_is_elsewhere(worn: Store) -> No
     (worn.shards_folder / torn.name).write_bytes(b"torn")
     assert double.name in waste(worn).shards
     collect(worn)
-    assert worn.orphans() == sorted([single.name, torn.name])
+    assert worn.unknown_shards() == sorted([single.name, torn.name])
 
 
 def test_features_that_are_elsewhere_too_are_not_named_among_those_that_go(worn: Store) -> None:

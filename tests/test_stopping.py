@@ -64,7 +64,7 @@ def test_shards_in_flight_are_closed_and_published(
     store = Store(job.store_folder)
     assert json.loads(out)["n_left"] == 160 - len(store.live())
     assert store.snapshot.number == 1
-    assert store.orphans() == []
+    assert store.unknown_shards() == []
     assert 0 < len(store.live()) < 160
     assert list(store.shards_folder.glob(".*")) == []
     assert wholeness(job.store_folder) == []

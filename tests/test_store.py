@@ -166,12 +166,12 @@ def test_a_catalogue_records_the_sha256_of_its_shards(filled: Store) -> None:
 
 def test_features_of_a_killed_run_are_adopted(filled: Store) -> None:
     orphan = new_shard(filled, ["lost"], versions='{"decoder":"d/1"}')
-    assert filled.orphans() == [orphan.name]
+    assert filled.unknown_shards() == [orphan.name]
     again = reopened(filled)
     assert set(places(again)) == set(map(key_of, ("a", "bb", "lost")))
     np.testing.assert_array_equal(again.read(again.places([key_of("lost")])[0]), values("lost"))
     assert again.catalogue.made_by(["d/1"]).sum() == 1
-    assert again.orphans() == []
+    assert again.unknown_shards() == []
     assert read_catalogue(filled.catalogue_folder).number == 1  # nothing was written
     again.publish_catalogue(again.catalogue)
     assert set(places(Store(filled.folder))) == set(places(again))
@@ -196,7 +196,7 @@ def test_an_orphan_of_which_everything_is_there_is_retired(filled: Store) -> Non
     assert again.catalogue.retired == (double.name,)
     again.publish_catalogue(again.catalogue)
     assert Store(filled.folder).catalogue.retired == (double.name,)
-    assert Store(filled.folder).orphans() == []
+    assert Store(filled.folder).unknown_shards() == []
 
 
 def test_an_orphan_brings_only_what_was_not_there(filled: Store) -> None:
@@ -252,7 +252,7 @@ def test_an_orphan_that_is_no_shard_of_this_recipe_is_passed_over(filled: Store,
             file.attrs["recipe_json"] = '{"other":1}'
     again = reopened(filled)
     assert set(places(again)) == {key_of("a"), key_of("bb")}
-    assert again.orphans() == [orphan.name]
+    assert again.unknown_shards() == [orphan.name]
 
 
 def test_features_of_a_lost_shard_count_as_not_there(filled: Store) -> None:
@@ -267,7 +267,7 @@ def test_shards_that_rows_leave_are_retired_and_not_orphans(filled: Store) -> No
     (name,) = shard_names(filled)
     lose(filled, "a", "bb")
     assert (filled.catalogue.shards, filled.catalogue.retired) == ({}, (name,))
-    assert filled.orphans() == []
+    assert filled.unknown_shards() == []
     add(filled, new_shard(filled, ["ccc"]))
     assert filled.catalogue.retired == (name,)
     (filled.shards_folder / name).unlink()

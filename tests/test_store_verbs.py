@@ -552,7 +552,7 @@ def test_what_imports_have_left_of_a_forgotten_utterance_is_told(witnessed: Keep
     shutil.copy(witnessed.manifest(), imports / "theirs.csv")
     text = witnessed.says("forget", "u1", "--dry-run")
     assert f"the manifest {imports / 'theirs.csv'} names some of them" in text
-    assert f"an import was killed and left {scratch / 'import-1'}; remove it" in text
+    assert f"an import that was killed left {scratch / 'import-1'}; remove it" in text
 
 
 def test_a_name_that_only_a_shard_still_has_goes(witnessed: Keeper) -> None:

@@ -300,7 +300,8 @@ def _forgotten_lines(done: dict[str, Any], *, is_dry: bool) -> list[str]:
     ]
     lines += [f"beyond reach: the manifest {path} names some of them" for path in done["imports"]]
     lines += [
-        f"beyond reach: an import was killed and left {path}; remove it" for path in done["scratch"]
+        f"beyond reach: an import that was killed left {path}; remove it"
+        for path in done["scratch"]
     ]
     if done["stores"]:
         lines.append(
